@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Who this gateway is: {server, hwid, plug_id, auth} for each platform it has enrolled with, in
+ * STATE/credentials.json, mode 0600, never thrown away. And the secrets that the configuration points to.
+ */
+
+#include "config.h"
+#include "util/macros.h"
+
+typedef struct Credentials Credentials;
+
+typedef enum CredentialsFound {
+        CREDENTIALS_NONE,  /* nothing was ever saved */
+        CREDENTIALS_OTHER, /* only of another platform or HWID: ret_words says which */
+        CREDENTIALS_MATCHING,
+} CredentialsFound;
+
+/* Reads the file; a damaged one is set aside under another name and said, never overwritten. 0 or -errno. */
+int credentials_new(Credentials **ret, const char *state_directory, char **ret_error);
+Credentials *credentials_free(Credentials *credentials);
+DEFINE_CLEANUP(Credentials, credentials_free);
+
+CredentialsFound credentials_find(Credentials *credentials, const char *host, const char *hwid,
+        const char **ret_plug_id, const char **ret_auth, char **ret_words);
+/* Adds or replaces the entry, safely on disk when it returns 0. */
+int credentials_save(Credentials *credentials, const char *host, const char *hwid, const char *plug_id,
+        const char *auth, char **ret_error);
+
+/* A secret: inline text, a file (trailing newline taken off), or $CREDENTIALS_DIRECTORY/NAME. 0; -ENOENT:
+ * there is none anywhere (sentence says where it was looked for); -errno. Overwrites memory of what it
+ * frees. */
+int credentials_secret(const SecretConfig *secret, const char *credentials_directory, const char *name,
+        char **ret_secret, char **ret_error);
+/* free() after overwriting. */
+char *secret_free(char *secret);
+DEFINE_CLEANUP(char, secret_free);
+
+/* "auto": the Pi's serial number from the device tree, else a hash of the machine id that is plugd's own;
+ * anything else: itself. 0, or -errno with a sentence. */
+int credentials_hwid(const char *configured, char **ret_hwid, char **ret_error);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Delivery: turns QoS 0 into acknowledged delivery. Takes records from the spool in order, publishes them,
+ * and after each batch unsubscribes from a topic that it never subscribed to; the server must answer that
+ * after all it read before. What a barrier covers is confirmed when the barrier after it is answered; when
+ * idle, one more follows a second later. A barrier not answered in time: the link fails, and what wasn't
+ * confirmed is sent again after it is up.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "link.h"
+#include "spool.h"
+
+typedef struct Delivery Delivery;
+
+typedef struct DeliveryStats {
+        uint64_t published;       /* handed to the link, repeats included; since the start */
+        uint64_t confirmed;       /* went out of the spool as arrived; since the start */
+        uint64_t round_trip_usec; /* of the last barrier; 0: none yet */
+} DeliveryStats;
+
+int delivery_new(Delivery **ret, sd_event *event, Spool *spool, Link *link, const DeliveryConfig *config);
+Delivery *delivery_free(Delivery *delivery);
+DEFINE_CLEANUP(Delivery, delivery_free);
+
+/* The link came up as this device: begin with what is first in the spool. */
+int delivery_start(Delivery *delivery, const char *plug_id);
+/* The link went down: forget what is under way. */
+void delivery_stop(Delivery *delivery);
+/* There is more in the spool. Cheap: writes nothing itself, only sees to it that the loop will. */
+void delivery_wake(Delivery *delivery);
+/* From the link's handler. */
+void delivery_on_unsuback(Delivery *delivery, int mid);
+void delivery_on_writable(Delivery *delivery);
+
+void delivery_get_stats(const Delivery *delivery, DeliveryStats *ret);

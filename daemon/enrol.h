@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Enrolling: uses the link with an empty user name and password, subscribes to the enrolment topic, takes
+ * the answer, and hands {id, auth} to be saved before it does anything else. Retries slowly, 30 s growing to
+ * 1 h.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "link.h"
+
+typedef struct Enrol Enrol;
+
+typedef struct EnrolHandler {
+        /* Save this, safely, now. 0 or -errno: then it is said, and tried again. */
+        int (*on_credentials)(const char *plug_id, const char *auth, void *userdata);
+        /* The link is closed; log in. */
+        void (*on_done)(void *userdata);
+        /* It failed (text: a sentence with err and msg, or what happened) and is tried again in retry_usec.
+         */
+        void (*on_failed)(const char *text, uint64_t retry_usec, void *userdata);
+        /* A connection is being tried, or was lost before anything was asked. */
+        void (*on_outage)(const char *text, uint64_t retry_usec, void *userdata);
+} EnrolHandler;
+
+int enrol_new(Enrol **ret, sd_event *event, Link *link, const EnrolHandler *handler, void *userdata);
+Enrol *enrol_free(Enrol *enrol);
+DEFINE_CLEANUP(Enrol, enrol_free);
+
+/* Starts, or starts anew at once. device: enrol_as, model, thing_hwid, name; hwid resolved; pass the secret
+ * itself. All copied. -EINVAL with a sentence where the pass can't be carried by a topic. */
+int enrol_start(
+        Enrol *enrol, const DeviceConfig *device, const char *hwid, const char *pass, char **ret_error);
+void enrol_stop(Enrol *enrol);
+bool enrol_active(const Enrol *enrol);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A sample: one message on its way to the platform, with the id and time it has for good. Pure, but for the
+ * random bytes of an id source.
+ */
+
+#include "util/macros.h"
+
+#define SAMPLE_ID_SIZE 12
+#define SAMPLE_ID_TEXT (2 * SAMPLE_ID_SIZE + 1)
+#define SAMPLE_DATA_MAX 65536 /* bytes of JSON */
+
+/* Borrowed text: whoever keeps a sample copies it. */
+typedef struct Sample {
+        uint8_t id[SAMPLE_ID_SIZE];
+        uint64_t at_msec;    /* since the epoch, UTC */
+        const char *sensor;  /* name of the sensor, "" for Publish() */
+        const char *channel; /* without the Plug-ID: a device may have none yet */
+        const char *data;    /* JSON text */
+        size_t data_size;
+} Sample;
+
+/* ids: 4 bytes of seconds, 5 random per process, a counter of 3 that starts at random, big-endian. */
+typedef struct SampleIds {
+        uint8_t random[5];
+        uint32_t counter;
+} SampleIds;
+
+int sample_ids_init(SampleIds *ids);
+void sample_ids_next(SampleIds *ids, uint64_t realtime_usec, uint8_t ret_id[static SAMPLE_ID_SIZE]);
+const char *sample_id_format(const uint8_t id[static SAMPLE_ID_SIZE], char buffer[static SAMPLE_ID_TEXT]);
+
+/*
+ * Times: strictly increasing per channel. A wanted time not after the channel's last becomes the last plus
+ * 1 ms; one that is more than a minute before it means that the clock was set back: it holds, and is
+ * counted.
+ */
+typedef struct SampleTimes SampleTimes;
+
+SampleTimes *sample_times_new(void);
+SampleTimes *sample_times_free(SampleTimes *times);
+DEFINE_CLEANUP(SampleTimes, sample_times_free);
+
+typedef enum SampleTime {
+        SAMPLE_TIME_ORDERLY,
+        SAMPLE_TIME_SET_BACK, /* the caller logs it */
+} SampleTime;
+
+/* Reserves `count` successive milliseconds and gives the first (count is 1, or 2 for a birth and a will).
+ * A SampleTime, or -ENOMEM. */
+int sample_times_next(SampleTimes *times, const char *channel, uint64_t wanted_msec, unsigned count,
+        uint64_t *ret_at_msec);
+/* What is in the spool already. */
+int sample_times_note(SampleTimes *times, const char *channel, uint64_t at_msec);
+uint64_t sample_times_set_back(const SampleTimes *times); /* how often */

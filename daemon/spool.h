@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The spool: every sample goes in before it is published, and out when its arrival is confirmed. Two tiers
+ * of segment files of checksummed records: what is young lies in the runtime directory (memory-backed:
+ * survives the process, costs the disk nothing), and goes to the state directory when it is older than
+ * `sync`, when the runtime tier is full, and at a clean stop. Records have sequence numbers, ascending
+ * without reuse. The disk is written and synced by a thread: it may stall, the loop does not.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "sample.h"
+#include "util/macros.h"
+
+typedef struct Spool Spool;
+
+typedef struct SpoolStats {
+        uint64_t messages;    /* not confirmed yet */
+        uint64_t bytes;       /* of records and headers, both tiers */
+        uint64_t dropped;     /* evicted because the spool was full, or refused; since the start */
+        uint64_t damaged;     /* records or torn tails that recovery set aside */
+        const char *trouble;  /* "" or what is wrong with the disk, in words */
+        bool volatile_memory; /* is the runtime tier memory? */
+} SpoolStats;
+
+/* Opens both tiers and recovers what is there: torn tails are cut, damaged parts set aside and logged. note
+ * (may be NULL) gets the newest time of each channel that recovery came by. 0 or -errno with a sentence. */
+typedef void (*SpoolNote)(const char *channel, uint64_t at_msec, void *userdata);
+int spool_new(Spool **ret, sd_event *event, const char *state_directory, const char *runtime_directory,
+        const SpoolLimits *limits, SpoolNote note, void *userdata, char **ret_error);
+/* Clean stop: what is unconfirmed goes to the state directory and is synced (bounded wait). */
+Spool *spool_free(Spool *spool);
+DEFINE_CLEANUP(Spool, spool_free);
+
+/* Stores a copy; when this has returned 0, kill -9 does not lose it. Evicts the oldest when full. */
+int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
+
+/* The first record whose number is sequence or higher. The sample's text is borrowed until the next call of
+ * any spool function. 1: here it is; 0: there is none; -errno. Reading on from the last is cheap. */
+int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret);
+
+/* All up to and including this number have arrived: they go. */
+void spool_confirm(Spool *spool, uint64_t sequence);
+
+void spool_get_stats(const Spool *spool, SpoolStats *ret);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The clocks, in microseconds, and the identity of this boot. */
+
+#include <stdint.h>
+
+uint64_t clock_realtime_usec(void);  /* since the epoch; jumps when the time is set */
+uint64_t clock_boottime_usec(void);  /* since boot, sleep included; never jumps */
+uint64_t clock_monotonic_usec(void); /* since boot, sleep excluded; the event loop's clock */
+
+/* The kernel's random id of this boot. 0, or -errno where /proc does not have it. */
+int clock_boot_id(uint8_t ret_id[static 16]);

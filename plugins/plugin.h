@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * plugd/plugin.h: how a plugin and plugd talk. A plugin is one shared object, LIBDIR/plugd/plugins/NAME.so,
+ * that exports one symbol:
+ *
+ *         const struct plugd_plugin plugd_plugin_v1 = {
+ *                 .abi = PLUGD_ABI, .size = sizeof(struct plugd_plugin), .name = "NAME", …
+ *         };
+ *
+ * Each configured sensor is an instance, and each instance runs in a worker process of its own: a plugin may
+ * block, and it may crash, and nothing else notices. It runs on one thread: its functions are never called
+ * at the same time. It is found in a sandbox that has no sockets and can start no programs. Keep what an
+ * instance knows behind the pointer that open() returns, never in a static variable.
+ *
+ * Functions return 0 or more for success and a negative errno value for failure. The text last given to
+ * log() at PLUGD_ERROR before a failing return becomes the sensor's LastError, so say there what failed, on
+ * what, why and what to do.
+ *
+ * Times are nanoseconds of CLOCK_MONOTONIC, as the kernel stamps its GPIO events.
+ * Text is UTF-8 and NUL-terminated.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PLUGD_ABI 1
+
+enum plugd_type {
+        PLUGD_BOOLEAN = 1,
+        PLUGD_INTEGER = 2, /* 64 bits, signed */
+        PLUGD_NUMBER = 3,  /* a double; NaN and infinities are refused, JSON has none */
+        PLUGD_STRING = 4,
+        PLUGD_JSON = 5,   /* any JSON value as text, for channels */
+        PLUGD_GROUPS = 6, /* a list of groups of settings, for options */
+};
+
+/* A value of a channel or of an option. The host copies what it is given before the call returns. */
+struct plugd_value {
+        uint32_t type;  /* enum plugd_type */
+        uint32_t count; /* PLUGD_GROUPS: how many; else 0 */
+        union {
+                int64_t boolean; /* 0 or 1 */
+                int64_t integer;
+                double number;
+                const char *string; /* PLUGD_STRING and PLUGD_JSON; at most 65,536 bytes */
+                const struct plugd_group *groups;
+        };
+};
+
+struct plugd_setting {
+        const char *name;
+        struct plugd_value value;
+};
+
+/* One group of settings, as one line's `{ name = "door"; line = 17; }` of a list in the configuration.
+ * Every option of the group's table that has a value is in here, defaults included. */
+struct plugd_group {
+        const struct plugd_setting *settings;
+        size_t n_settings;
+};
+
+/* An option is a key that people write into the sensor's configuration. The host's own keys (name, plugin,
+ * channel, interval, …) can't be options. */
+struct plugd_option {
+        const char *name;
+        uint32_t type; /* PLUGD_BOOLEAN, INTEGER, NUMBER, STRING or GROUPS */
+        uint32_t flags;
+        const char *fallback; /* the default, as one would write it, strings without quotes; NULL: none */
+        double min, max;      /* range, both ends allowed; both 0: any */
+        const char *choices;  /* of a string: "rising|falling|both"; NULL: any */
+        const char *unit;     /* "s", "Hz", …; NULL */
+        const char *help;     /* a sentence */
+        const struct plugd_option
+                *options; /* PLUGD_GROUPS: the options of each group (no groups in these) */
+        size_t n_options;
+};
+#define PLUGD_REQUIRED UINT32_C(1) /* option flag: it has to be configured */
+
+struct plugd_channel {
+        const char *name; /* levels as in a topic: not empty, without / + # */
+        const char *unit; /* "°C", "hPa", …; NULL */
+        uint32_t type;    /* PLUGD_BOOLEAN, INTEGER, NUMBER, STRING or JSON */
+        uint32_t flags;
+        const char *help; /* a sentence; NULL */
+};
+#define PLUGD_READABLE UINT32_C(1)
+#define PLUGD_WRITABLE UINT32_C(2)
+
+enum plugd_priority {
+        PLUGD_ERROR = 3,
+        PLUGD_WARNING = 4,
+        PLUGD_NOTICE = 5,
+        PLUGD_INFO = 6,
+        PLUGD_DEBUG = 7,
+};
+
+/* What the host offers an instance. Valid from open() until close() has returned. */
+struct plugd_host {
+        uint32_t abi;
+        uint32_t size; /* a host newer than this header may offer more behind the members you know */
+        void *context; /* the host's own */
+
+        /* Hands a value over, taken at when_ns (0: now). channel is an index into the descriptor's
+         * channels, or what declare() returned. -EINVAL: no such channel, another type than the channel's
+         * (an integer for a number is taken), not UTF-8, not JSON or not finite; -EMSGSIZE: too long. */
+        int (*emit)(const struct plugd_host *host, uint32_t channel, const struct plugd_value *value,
+                int64_t when_ns);
+
+        /* A message of the sensor in plugd's log. */
+        void (*log)(const struct plugd_host *host, enum plugd_priority priority, const char *format, ...)
+#if defined(__GNUC__)
+                __attribute__((format(printf, 3, 4)))
+#endif
+                ;
+
+        /* The value of an option: configured, else the default; NULL if there is neither. Already checked
+         * against the option's type, range and choices. */
+        const struct plugd_value *(*option)(const struct plugd_host *host, const char *name);
+
+        /* Adds a channel; only in open(), and only where the descriptor has no channels. Returns its index
+         * for emit(); -EEXIST, -EINVAL for a bad name. */
+        int (*declare)(const struct plugd_host *host, const struct plugd_channel *channel);
+};
+
+/* The descriptor. Members may be added at its end, so `size` says how far it reaches; a change of what is
+ * here changes the symbol's name and PLUGD_ABI. */
+struct plugd_plugin {
+        uint32_t abi;     /* PLUGD_ABI */
+        uint32_t size;    /* sizeof(struct plugd_plugin) */
+        const char *name; /* as the file's, without .so */
+        const char *description;
+        const struct plugd_option *options;
+        size_t n_options;
+        const struct plugd_channel *channels; /* none: open() declares them */
+        size_t n_channels;
+
+        /* Makes an instance. Tried again at growing intervals (1 to 30 s) after a failure. */
+        int (*open)(const struct plugd_host *host, void **ret_instance);
+
+        /* Takes a sample and hands it to emit(). Called at the configured interval, first at once, and when
+         * event_fd is readable. -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
+         * instance and opens it again, as at the start. Any other failure is shown, and read() is called
+         * again at the next interval. */
+        int (*read)(void *instance);
+
+        /* A descriptor that becomes readable when read() should be called beside the interval, or a negative
+         * number. Asked for after open(). The plugin keeps it. May be NULL. */
+        int (*event_fd)(void *instance);
+
+        /* Sets a writable channel. May be NULL if there is none. */
+        int (*write)(void *instance, uint32_t channel, const struct plugd_value *value);
+
+        /* Ends an instance. */
+        void (*close)(void *instance);
+};
+
+extern
+#if defined(__GNUC__)
+        __attribute__((visibility("default")))
+#endif
+        const struct plugd_plugin plugd_plugin_v1;
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+#include "macros.h"
+
+static uint64_t clock_usec(clockid_t clock)
+{
+        struct timespec now;
+
+        clock_gettime(clock, &now);
+        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
+}
+
+uint64_t clock_realtime_usec(void)
+{
+        return clock_usec(CLOCK_REALTIME);
+}
+
+uint64_t clock_boottime_usec(void)
+{
+        return clock_usec(CLOCK_BOOTTIME);
+}
+
+uint64_t clock_monotonic_usec(void)
+{
+        return clock_usec(CLOCK_MONOTONIC);
+}
+
+static int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        if (c >= 'a' && c <= 'f')
+                return c - 'a' + 10;
+        return -1;
+}
+
+int clock_boot_id(uint8_t ret_id[static 16])
+{
+        _cleanup_(closep) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        char text[37];
+        uint8_t id[16];
+        size_t digits = 0;
+
+        if (fd < 0)
+                return -errno;
+        if (read(fd, text, 36) != 36)
+                return -EIO;
+
+        memset(id, 0, sizeof(id));
+        for (size_t i = 0; i < 36; i++) {
+                int digit = hex_digit(text[i]);
+
+                if (text[i] == '-')
+                        continue;
+                if (digit < 0 || digits == 32)
+                        return -EIO;
+                id[digits / 2] = (uint8_t) (id[digits / 2] << 4 | digit);
+                digits++;
+        }
+        if (digits != 32)
+                return -EIO;
+        memcpy(ret_id, id, sizeof(id));
+        return 0;
+}

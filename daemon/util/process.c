@@ -41,10 +41,10 @@ static int spawn(const char *const *argv, int output, int errors, pid_t *ret_pid
                 posix_spawn_file_actions_destroy(&actions);
                 return -r;
         }
-        /* All else that we have open is CLOEXEC. */
         if ((r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) == 0 &&
                 (r = posix_spawn_file_actions_adddup2(&actions, output, 1)) == 0 &&
                 (r = posix_spawn_file_actions_adddup2(&actions, errors, 2)) == 0 &&
+                (r = posix_spawn_file_actions_addclosefrom_np(&actions, 3)) == 0 &&
                 (r = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
                 (r = posix_spawnattr_setsigdefault(&attributes, &defaults)) == 0 &&
                 (r = posix_spawnattr_setflags(

@@ -45,7 +45,10 @@ void manager_stop(Manager *manager);
 Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
-void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *userdata);
+/* Observers are called in turn; the observer itself is borrowed. At most MANAGER_OBSERVERS_MAX: -ENOBUFS. */
+#define MANAGER_OBSERVERS_MAX 4
+int manager_add_observer(Manager *manager, const ManagerObserver *observer, void *userdata);
+void manager_remove_observer(Manager *manager, void *userdata);
 
 /* --- what there is to see ------------------------------------------------------------------------------ */
 

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What manager.c (objects, samples, start and stop) and manager-session.c (who we are at the server, and how
+ * that goes) share. */
+
+#include "credentials.h"
+#include "delivery.h"
+#include "enrol.h"
+#include "link.h"
+#include "manager.h"
+#include "sample.h"
+#include "spool.h"
+#include "util/bytes.h"
+
+/* The last word on our identity. It stays until the server has another, so that State doesn't flicker with
+ * each attempt. */
+typedef enum Verdict {
+        VERDICT_NONE,
+        VERDICT_REFUSED, /* the login */
+        VERDICT_ENROLMENT_FAILED,
+} Verdict;
+
+typedef struct Session {
+        char *hwid; /* NULL: not known, see last_error */
+        char *plug_id, *auth;
+        char *server; /* "host:port" */
+        char *last_error;
+        Verdict verdict;
+        bool up; /* logged in */
+
+        /* Of the connection under way; the will's time is the newer, by 1 ms. */
+        char *client_id, *will_topic;
+        Bytes will, birth;
+} Session;
+
+typedef struct Observation {
+        const ManagerObserver *observer;
+        void *userdata;
+} Observation;
+
+struct Manager {
+        sd_event *event;
+        const Paths *paths;
+        Config *config;
+
+        SampleIds ids;
+        SampleTimes *times;
+        Spool *spool;
+        Link *link;
+        Delivery *delivery;
+        Enrol *enrol;
+        Credentials *credentials;
+        Session session;
+
+        Host **hosts;
+        size_t n_hosts;
+
+        Observation observers[MANAGER_OBSERVERS_MAX];
+        bool stopping;
+        sd_event_source *stop_timer;
+};
+
+void manager_changed(Manager *manager);
+
+int session_init(Manager *manager, char **ret_error);
+void session_deinit(Session *session);
+/* Finds out who to be, and begins to log in or to enrol; or says in last_error what is missing. */
+void session_begin(Manager *manager);
+ManagerState session_state(const Manager *manager);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The manager: what there is, and the way of a sample from its sensor into the spool. See manager.h. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "manager-internal.h"
+#include "payload.h"
+#include "topic.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/text.h"
+
+#define STOP_TIMEOUT_USEC (5 * USEC_PER_SEC)
+
+void manager_changed(Manager *manager)
+{
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++) {
+                const Observation *o = &manager->observers[i];
+
+                if (o->observer && o->observer->on_changed)
+                        o->observer->on_changed(o->userdata);
+        }
+}
+
+/* One message into the spool, with the id and the time that it keeps. */
+static int store(Manager *manager, Sample *sample, uint64_t taken_realtime_usec)
+{
+        const LogContext context = {
+                .sensor = sample->sensor[0] ? sample->sensor : NULL, .channel = sample->channel};
+        uint64_t sequence;
+        int r;
+
+        r = sample_times_next(
+                manager->times, sample->channel, taken_realtime_usec / USEC_PER_MSEC, 1, &sample->at_msec);
+        if (r < 0)
+                return r;
+        if (r == SAMPLE_TIME_SET_BACK)
+                log_write(LOG_WARNING, &context,
+                        "the clock was set back by more than a minute: channel '%s' goes on with the new "
+                        "time",
+                        sample->channel);
+        sample_ids_next(&manager->ids, clock_realtime_usec(), sample->id);
+
+        r = spool_append(manager->spool, sample, &sequence);
+        if (r < 0)
+                return r;
+        delivery_wake(manager->delivery);
+        manager_changed(manager);
+        return 0;
+}
+
+static int on_sample(
+        Host *host, const char *channel, const char *data, size_t size, uint64_t taken_usec, void *userdata)
+{
+        Manager *manager = userdata;
+        Sample sample = {.sensor = host_name(host), .channel = channel, .data = data, .data_size = size};
+        uint64_t now_usec = clock_boottime_usec();
+        uint64_t age_usec = taken_usec < now_usec ? now_usec - taken_usec : 0;
+        int r;
+
+        r = store(manager, &sample, clock_realtime_usec() - age_usec);
+        if (r < 0) {
+                const LogContext context = {.sensor = host_name(host), .channel = channel};
+
+                /* Once an episode would do, but the spool says why itself; this names who lost what. */
+                log_write(LOG_DEBUG, &context, "a sample could not be stored: %s", strerror(-r));
+                return r;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++) {
+                const Observation *o = &manager->observers[i];
+
+                if (o->observer && o->observer->on_host_sampled)
+                        o->observer->on_host_sampled(host, o->userdata);
+        }
+        return 0;
+}
+
+static bool all_stopped(const Manager *manager)
+{
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                if (host_state(manager->hosts[i]) != HOST_STOPPED)
+                        return false;
+        return true;
+}
+
+static void on_host_changed(Host *host, void *userdata)
+{
+        Manager *manager = userdata;
+
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++) {
+                const Observation *o = &manager->observers[i];
+
+                if (o->observer && o->observer->on_host_changed)
+                        o->observer->on_host_changed(host, o->userdata);
+        }
+        if (manager->stopping && all_stopped(manager))
+                sd_event_exit(manager->event, 0);
+}
+
+static const HostHandler host_handler = {
+        .on_sample = on_sample,
+        .on_changed = on_host_changed,
+};
+
+static void on_spooled_time(const char *channel, uint64_t at_msec, void *userdata)
+{
+        Manager *manager = userdata;
+
+        /* Best effort: without it a time could be used twice only if the clock was set back while we were
+         * away. */
+        (void) sample_times_note(manager->times, channel, at_msec);
+}
+
+static int make_hosts(Manager *manager, char **ret_error)
+{
+        manager->hosts = calloc(MAX(manager->config->n_sensors, (size_t) 1), sizeof(*manager->hosts));
+        if (!manager->hosts)
+                return -ENOMEM;
+        for (; manager->n_hosts < manager->config->n_sensors; manager->n_hosts++) {
+                const SensorConfig *sensor = &manager->config->sensors[manager->n_hosts];
+                int r;
+
+                r = host_new(&manager->hosts[manager->n_hosts], manager->event, manager->paths, sensor,
+                        &host_handler, manager);
+                if (r < 0) {
+                        text_set(ret_error, "sensor '%s' can't be set up: %s", sensor->name, strerror(-r));
+                        return r;
+                }
+        }
+        return 0;
+}
+
+int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *paths, char **ret_error)
+{
+        _cleanup_(manager_freep) Manager *manager = calloc(1, sizeof(*manager));
+        int r;
+
+        if (!manager) {
+                config_free(config);
+                return -ENOMEM;
+        }
+        manager->event = sd_event_ref(event);
+        manager->paths = paths;
+        manager->config = config;
+
+        manager->times = sample_times_new();
+        if (!manager->times)
+                return -ENOMEM;
+        r = sample_ids_init(&manager->ids);
+        if (r < 0) {
+                text_set(ret_error, "the kernel gave no random bytes for message ids: %s", strerror(-r));
+                return r;
+        }
+        r = spool_new(&manager->spool, event, paths->state, paths->runtime, &config->spool, on_spooled_time,
+                manager, ret_error);
+        if (r < 0)
+                return r;
+        r = credentials_new(&manager->credentials, paths->state, ret_error);
+        if (r < 0)
+                return r;
+        r = link_new(&manager->link, event, &config->server);
+        if (r < 0) {
+                text_set(ret_error, "the MQTT link can't be set up: %s", strerror(-r));
+                return r;
+        }
+        r = delivery_new(&manager->delivery, event, manager->spool, manager->link, &config->delivery);
+        if (r < 0) {
+                text_set(ret_error, "the delivery can't be set up: %s", strerror(-r));
+                return r;
+        }
+        r = session_init(manager, ret_error);
+        if (r < 0)
+                return r;
+        r = make_hosts(manager, ret_error);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(manager);
+        return 0;
+}
+
+Manager *manager_free(Manager *manager)
+{
+        if (!manager)
+                return NULL;
+
+        /* Who produces goes before who consumes, and the spool last of those who keep something. */
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                host_free(manager->hosts[i]);
+        free(manager->hosts);
+        enrol_free(manager->enrol);
+        delivery_free(manager->delivery);
+        link_free(manager->link);
+        spool_free(manager->spool);
+        credentials_free(manager->credentials);
+        session_deinit(&manager->session);
+        sample_times_free(manager->times);
+        sd_event_source_disable_unref(manager->stop_timer);
+        sd_event_unref(manager->event);
+        config_free(manager->config);
+        free(manager);
+        return NULL;
+}
+
+int manager_start(Manager *manager)
+{
+        for (size_t i = 0; i < manager->n_hosts; i++) {
+                int r = host_start(manager->hosts[i]);
+
+                if (r < 0)
+                        return r;
+        }
+        session_begin(manager);
+        return 0;
+}
+
+static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Manager *manager = userdata;
+
+        (void) source;
+        (void) usec;
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                if (host_state(manager->hosts[i]) != HOST_STOPPED) {
+                        const LogContext context = {.sensor = host_name(manager->hosts[i])};
+
+                        log_write(LOG_WARNING, &context,
+                                "the worker did not stop in time, and is left behind");
+                }
+        return sd_event_exit(manager->event, 0);
+}
+
+void manager_stop(Manager *manager)
+{
+        if (manager->stopping)
+                return;
+        manager->stopping = true;
+
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                host_stop(manager->hosts[i]);
+        enrol_stop(manager->enrol);
+        delivery_stop(manager->delivery);
+        link_close(manager->link);
+        manager->session.up = false;
+
+        if (all_stopped(manager) ||
+                sd_event_add_time_relative(manager->event, &manager->stop_timer, CLOCK_MONOTONIC,
+                        STOP_TIMEOUT_USEC, 0, on_stop_timeout, manager) < 0)
+                sd_event_exit(manager->event, 0);
+}
+
+int manager_add_observer(Manager *manager, const ManagerObserver *observer, void *userdata)
+{
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++)
+                if (!manager->observers[i].observer) {
+                        manager->observers[i] = (Observation){observer, userdata};
+                        return 0;
+                }
+        return -ENOBUFS;
+}
+
+void manager_remove_observer(Manager *manager, void *userdata)
+{
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++)
+                if (manager->observers[i].userdata == userdata)
+                        manager->observers[i] = (Observation){};
+}
+
+const char *manager_name(const Manager *manager)
+{
+        return manager->config->device.name ? manager->config->device.name : "";
+}
+
+void manager_get_counters(const Manager *manager, ManagerCounters *ret)
+{
+        DeliveryStats delivery;
+        SpoolStats spool;
+        uint64_t dropped;
+
+        delivery_get_stats(manager->delivery, &delivery);
+        spool_get_stats(manager->spool, &spool);
+        dropped = spool.dropped;
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                dropped += host_dropped(manager->hosts[i]);
+
+        *ret = (ManagerCounters){
+                .published = delivery.published,
+                .confirmed = delivery.confirmed,
+                .dropped = dropped,
+                .spool_messages = spool.messages,
+                .spool_bytes = spool.bytes,
+                .spool_trouble = spool.trouble,
+        };
+}
+
+size_t manager_n_hosts(const Manager *manager)
+{
+        return manager->n_hosts;
+}
+
+Host *manager_host(const Manager *manager, size_t index)
+{
+        return manager->hosts[index];
+}
+
+Host *manager_find_host(const Manager *manager, const char *name)
+{
+        for (size_t i = 0; i < manager->n_hosts; i++)
+                if (strcmp(host_name(manager->hosts[i]), name) == 0)
+                        return manager->hosts[i];
+        return NULL;
+}
+
+int manager_publish(Manager *manager, const char *channel, const char *json,
+        char ret_id[static SAMPLE_ID_TEXT], char **ret_error)
+{
+        Sample sample = {.sensor = "", .channel = channel, .data = json, .data_size = strlen(json)};
+        int r;
+
+        r = topic_check_channel(channel, ret_error);
+        if (r < 0)
+                return r;
+        r = payload_check(json, sample.data_size, ret_error);
+        if (r < 0)
+                return r;
+        r = store(manager, &sample, clock_realtime_usec());
+        if (r < 0) {
+                text_set(ret_error, "the message could not be stored in the spool: %s", strerror(-r));
+                return r;
+        }
+        sample_id_format(sample.id, ret_id);
+        return 0;
+}

@@ -27,7 +27,8 @@ typedef struct Session {
         char *server; /* "host:port" */
         char *last_error;
         Verdict verdict;
-        bool up; /* logged in */
+        bool up;      /* logged in */
+        bool unsaved; /* the answer of an enrolment is in memory only */
 
         /* Of the connection under way; the will's time is the newer, by 1 ms. */
         char *client_id, *will_topic;

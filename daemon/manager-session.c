@@ -187,9 +187,10 @@ static int on_credentials(const char *plug_id, const char *auth, void *userdata)
 
         r = credentials_save(
                 manager->credentials, manager->config->server.host, session->hwid, plug_id, auth, &error);
+        session->unsaved = r < 0;
         if (r < 0) {
-                say_not_ready(manager,
-                        "enrolled, but the credentials could not be saved: ", error ? error : strerror(-r));
+                log_error("the credentials of %s could not be saved: %s", plug_id,
+                        error ? error : strerror(-r));
                 return r;
         }
         log_notice("enrolled at %s as %s", session->server, plug_id);
@@ -208,7 +209,7 @@ static void on_enrolment_failed(const char *text, uint64_t retry_usec, void *use
 
         /* Credentials that were good stay good: a gateway that asked to be enrolled anew goes on with them.
          */
-        if (session->plug_id) {
+        if (session->plug_id && !session->unsaved) {
                 _cleanup_(freep) char *sentence = text_printf("%s; going on as %s", text, session->plug_id);
 
                 log_warning("enrolment: %s", sentence ? sentence : text);
@@ -352,6 +353,7 @@ ManagerState session_state(const Manager *manager)
         }
         switch (link_state(manager->link)) {
         case LINK_CLOSED:
+                return enrol_active(manager->enrol) ? MANAGER_ENROLLING : MANAGER_OFFLINE;
         case LINK_WAITING:
                 return MANAGER_OFFLINE;
         case LINK_CONNECTING:

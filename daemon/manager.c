@@ -280,7 +280,7 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
 
         delivery_get_stats(manager->delivery, &delivery);
         spool_get_stats(manager->spool, &spool);
-        dropped = spool.dropped;
+        dropped = spool.dropped + delivery.skipped;
         for (size_t i = 0; i < manager->n_hosts; i++)
                 dropped += host_dropped(manager->hosts[i]);
 

@@ -11,20 +11,22 @@
 #include "util/bytes.h"
 #include "util/macros.h"
 
-#define PAYLOAD_DEPTH_MAX 32
+#define PAYLOAD_DEPTH_MAX 32           /* of data: arrays and objects in each other */
+#define PAYLOAD_SIZE_MAX (1024 * 1024) /* bytes that json_parse takes */
 
 /* --- messages --------------------------------------------------------------------------------------- */
 
 /* Appends {"id":…,"data":…,"at":…}: always the same bytes for the same sample. */
 void payload_put_message(Bytes *bytes, const Sample *sample);
 
-/* Is this one JSON value and nothing else? ret_error (may be NULL) gets a sentence with the offset. 0,
- * -EINVAL, -EMSGSIZE (more than SAMPLE_DATA_MAX bytes). */
+/* Is this one JSON value and nothing else, by the letter of RFC 8259 and without lone surrogates? ret_error
+ * (may be NULL) gets a sentence with the offset. 0, -EINVAL, -EMSGSIZE (more than SAMPLE_DATA_MAX bytes). In
+ * a file of its own, payload-check.c, that a worker can link: it needs no json-c. */
 int payload_check(const char *text, size_t size, char **ret_error);
 
 /* A finite double as the shortest JSON that reads back the same: 21.5, 1e+300, 3 (never NaN: -EINVAL). */
 int payload_format_number(char buffer[static 32], double value);
-/* Text as a JSON string, quoted and escaped. Allocated. */
+/* Text as a JSON string, quoted and escaped; what isn't UTF-8 becomes U+FFFD. Allocated. */
 char *payload_quote(const char *text);
 
 /* The answer to an enrolment: either {id, auth} or {err, msg?}. */
@@ -51,26 +53,33 @@ typedef enum JsonType {
         JSON_OBJECT
 } JsonType;
 
-Json *json_parse(const char *text, size_t size, char **ret_error); /* NULL on failure */
+/* NULL on failure, with a sentence. What payload_check takes, one level deeper and longer, but no integer
+ * that 64 bits can't hold and no name with a NUL in it. Of a name that is there twice the last one counts.
+ */
+Json *json_parse(const char *text, size_t size, char **ret_error);
 Json *json_free(Json *json);
 DEFINE_CLEANUP(Json, json_free);
+/* The same, and overwrites the strings first: some of them were secrets. */
+Json *json_free_secret(Json *json);
+DEFINE_CLEANUP(Json, json_free_secret);
 
-JsonType json_type(const Json *json); /* NULL is JSON_NULL */
+/* NULL is JSON_NULL; an integer beyond int64_t is a JSON_NUMBER. */
+JsonType json_type(const Json *json);
 /* Borrowed from the object or array. NULL if there is none (or it is null). */
 const Json *json_get(const Json *object, const char *key);
 const Json *json_at(const Json *array, size_t index);
 size_t json_size(const Json *array_or_object);
 /* The index-th member of an object, in order. */
 const Json *json_member(const Json *object, size_t index, const char **ret_key);
-const char *json_string(const Json *json); /* NULL if it isn't one */
-double json_number(const Json *json);      /* of an integer too; 0 if it isn't one */
+const char *json_string(const Json *json); /* NULL if it isn't one, or has a NUL in it */
+double json_number(const Json *json);      /* finite; of an integer too; 0 if it isn't one */
 int64_t json_integer(const Json *json);    /* 0 if it isn't one */
 bool json_boolean(const Json *json);
 
 Json *json_new_object(void);
 Json *json_new_array(void);
 Json *json_new_string(const char *text);
-Json *json_new_number(double value);
+Json *json_new_number(double value); /* null if it isn't finite */
 Json *json_new_integer(int64_t value);
 Json *json_new_unsigned(uint64_t value);
 Json *json_new_boolean(bool value);

@@ -22,10 +22,13 @@ typedef struct Sample {
         size_t data_size;
 } Sample;
 
-/* ids: 4 bytes of seconds, 5 random per process, a counter of 3 that starts at random, big-endian. */
+/* ids: 4 bytes of seconds, 5 random per process, a counter of 3 that starts at random, big-endian. No two of
+ * a source are equal, even if the clock is set back. */
 typedef struct SampleIds {
         uint8_t random[5];
         uint32_t counter;
+        uint64_t seconds; /* of the last id */
+        uint32_t used;    /* ids with these seconds */
 } SampleIds;
 
 int sample_ids_init(SampleIds *ids);
@@ -34,8 +37,9 @@ const char *sample_id_format(const uint8_t id[static SAMPLE_ID_SIZE], char buffe
 
 /*
  * Times: strictly increasing per channel. A wanted time not after the channel's last becomes the last plus
- * 1 ms; one that is more than a minute before it means that the clock was set back: it holds, and is
- * counted.
+ * 1 ms. One that is more than a minute before the latest that any channel wanted means that the clock was
+ * set back: the new time holds, for all channels, and is counted; a time that was given before, or noted,
+ * is still not given again (for at least the last 131,072 of them). 4,096 channels are remembered.
  */
 typedef struct SampleTimes SampleTimes;
 
@@ -45,13 +49,13 @@ DEFINE_CLEANUP(SampleTimes, sample_times_free);
 
 typedef enum SampleTime {
         SAMPLE_TIME_ORDERLY,
-        SAMPLE_TIME_SET_BACK, /* the caller logs it */
+        SAMPLE_TIME_SET_BACK, /* just now: the caller logs it */
 } SampleTime;
 
 /* Reserves `count` successive milliseconds and gives the first (count is 1, or 2 for a birth and a will).
  * A SampleTime, or -ENOMEM. */
 int sample_times_next(SampleTimes *times, const char *channel, uint64_t wanted_msec, unsigned count,
         uint64_t *ret_at_msec);
-/* What is in the spool already. */
+/* What is in the spool already: the more of its times are noted, the more are not used twice. */
 int sample_times_note(SampleTimes *times, const char *channel, uint64_t at_msec);
 uint64_t sample_times_set_back(const SampleTimes *times); /* how often */

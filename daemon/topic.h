@@ -6,7 +6,9 @@
 #include "util/macros.h"
 
 #define PLUG_ID_LENGTH 28
-#define CHANNEL_MAX 200 /* bytes of UTF-8 */
+#define CHANNEL_MAX 200     /* bytes of UTF-8 */
+#define TOPIC_PART_MAX 1000 /* of a HWID, and of a name */
+#define TOPIC_PASS_MAX 4096
 
 /* "dev-", "mod-" or "com-" and 24 hex digits of either case. */
 bool topic_plug_id_valid(const char *text);
@@ -20,6 +22,8 @@ int topic_check_mask(const char *mask, char **ret_error);
 /* At least one byte, UTF-8 without '/' and control characters. name: NULL or any UTF-8; it may have '/'. */
 int topic_check_hwid(const char *hwid, char **ret_error);
 int topic_check_name(const char *name, char **ret_error);
+/* A HWID that stands in a topic, a controller's THING_HWID: no '+' and no '#' either. */
+int topic_check_thing_hwid(const char *hwid, char **ret_error);
 /* A pass that a topic can carry: not empty, no '+', no '#'. The sentence never has the pass in it. */
 int topic_check_pass(const char *pass, char **ret_error);
 

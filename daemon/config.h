@@ -19,7 +19,8 @@ typedef struct ServerConfig {
         unsigned keepalive_sec;
 } ServerConfig;
 
-/* A secret that is either here or in a file; both NULL: neither was given. */
+/* A secret that is either here or in a file (relative names: from the folder of the configuration file, made
+ * absolute or left relative as the path of that was); both NULL: neither was given. */
 typedef struct SecretConfig {
         char *text;
         char *file;
@@ -55,12 +56,22 @@ typedef struct DeliveryConfig {
         uint64_t timeout_usec; /* confirm_timeout, default 20 s, 1 to 300 */
 } DeliveryConfig;
 
+typedef enum TimeWaitSync {
+        TIME_WAIT_AUTO, /* only while the clock is implausible */
+        TIME_WAIT_YES,
+        TIME_WAIT_NO,
+} TimeWaitSync;
+
+typedef struct TimeConfig {
+        TimeWaitSync wait_sync; /* default "auto" */
+} TimeConfig;
+
 typedef struct SensorConfig {
         char *name;                   /* [A-Za-z0-9_], 1 to 64, unique */
-        char *plugin;                 /* [A-Za-z0-9_-] */
+        char *plugin;                 /* [A-Za-z0-9_-], 1 to 64 */
         char *channel;                /* default: the name */
         double interval_sec;          /* default 10, 0.001 to 86400 */
-        double rate_limit;            /* samples a second, default 1000, 0: none */
+        double rate_limit;            /* samples a second, default 1000, 0: none, to 1000000 */
         struct plugd_group options;   /* what was written and the defaults; owned */
         const Descriptor *descriptor; /* borrowed from the lookup */
 } SensorConfig;
@@ -72,6 +83,7 @@ typedef struct Config {
         WillConfig will;
         SpoolLimits spool;
         DeliveryConfig delivery;
+        TimeConfig time;
         SensorConfig *sensors;
         size_t n_sensors;
 } Config;
@@ -84,9 +96,9 @@ typedef enum ConfigSeverity { CONFIG_ERROR, CONFIG_WARNING } ConfigSeverity;
 typedef void (*ConfigReport)(
         ConfigSeverity severity, const char *file, unsigned line, const char *text, void *userdata);
 
-/* Reads path and sensors.d/ *.conf beside it (in byte order of names). 0, or -EINVAL after reporting at
- * least one error
- * (-ENOENT, -EACCES … where the file itself can't be read, reported too). */
+/* Reads path and sensors.d/ *.conf beside it (in byte order of names). Reports come sorted: file by file, by
+ * line. 0, or -EINVAL after reporting at least one error (-ENOENT, -EACCES … where the file itself can't be
+ * read, reported too; -ENOMEM isn't). */
 int config_load(const char *path, ConfigLookup lookup, ConfigReport report, void *userdata, Config **ret);
 Config *config_free(Config *config);
 DEFINE_CLEANUP(Config, config_free);

@@ -25,10 +25,16 @@ typedef struct Descriptor {
         size_t n_channels;
 } Descriptor;
 
+/* What a descriptor may hold: more than anybody needs, and little enough for anybody. */
+#define DESCRIPTOR_OPTIONS_MAX 64
+#define DESCRIPTOR_CHANNELS_MAX 256
+#define DESCRIPTOR_TEXT_MAX 65536 /* bytes of a string, as the ABI has it */
+
 /* The host's own keys, which no option may take: "name", "plugin", "channel", "interval", "rate_limit",
  * "ttl", "priority", "when_full", "enabled". NULL-terminated. */
 extern const char *const descriptor_host_keys[];
 
+/* NULL: ret_error has a sentence that names the plugin where that is known. */
 Descriptor *descriptor_parse(const char *text, size_t size, char **ret_error);
 Descriptor *descriptor_free(Descriptor *descriptor);
 DEFINE_CLEANUP(Descriptor, descriptor_free);
@@ -37,5 +43,14 @@ const struct plugd_option *descriptor_find_option(
         const struct plugd_option *options, size_t n, const char *name);
 const char *descriptor_type_name(uint32_t plugd_type);
 
-/* Text, as a default is written, to a value of the option's type; strings are borrowed. 0 or -EINVAL. */
+/* Which of "rising|falling|both" it is, from 0. -EINVAL: none of them. */
+int descriptor_choice(const char *choices, const char *text);
+
+/* The option's range and choices; the value has its type. 0, or -EINVAL with the end of a sentence that
+ * begins with what the option is called: "7 is out of range (0 to 5 s)". */
+int descriptor_check_value(
+        const struct plugd_option *option, const struct plugd_value *value, char **ret_error);
+
+/* Text, as a default is written, to a value of the option's type; strings are borrowed. 0 or -EINVAL. Looks
+ * at the type only. */
 int descriptor_parse_value(const struct plugd_option *option, const char *text, struct plugd_value *ret);

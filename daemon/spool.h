@@ -39,8 +39,13 @@ DEFINE_CLEANUP(Spool, spool_free);
 int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
 /* The first record whose number is sequence or higher. The sample's text is borrowed until the next call of
- * any spool function. 1: here it is; 0: there is none; -errno. Reading on from the last is cheap. */
+ * any spool function. 1: here it is; 0: there is none; -errno. Reading on from the last is cheap.
+ * With a ready callback -EAGAIN as well: it has to come from the disk, which may take its time; the callback
+ * says when to ask again. Without one, such a read blocks. */
 int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret);
+
+typedef void (*SpoolReady)(void *userdata);
+void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 
 /* All up to and including this number have arrived: they go. */
 void spool_confirm(Spool *spool, uint64_t sequence);

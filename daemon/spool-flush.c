@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What goes to the disk and when, and what goes when there is no room: makes the disk's jobs and takes their
+ * results. A record is copied when it has been unconfirmed for `sync`, when a quarter of the memory is full
+ * (the rest is for what comes while the disk is busy), and at a stop. Runtime segments are dropped only when
+ * their records are synced, or confirmed.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "spool-internal.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/text.h"
+
+#define COPY_MAX (UINT64_C(4) << 20) /* bytes a job */
+#define RETRY_MIN_USEC USEC_PER_SEC
+#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+#define EPISODE_USEC (10 * USEC_PER_SEC) /* of evicting: over when there was none for so long */
+
+/* --- age ---------------------------------------------------------------------------------------------- */
+
+static uint64_t sync_delay(const Spool *spool)
+{
+        /* While a crash may lose what is in memory, the disk is not spared. */
+        return spool->runtime_trouble ? MIN(spool->limits.sync_usec, USEC_PER_SEC) : spool->limits.sync_usec;
+}
+
+static void ages_trim(Spool *spool)
+{
+        size_t gone = 0;
+
+        while (gone < spool->n_ages && (gone + 1 < spool->n_ages ? spool->ages[gone + 1].sequence
+                                                                 : spool->next) <= spool_floor(spool) + 1)
+                gone++;
+        spool->n_ages -= gone;
+        memmove(spool->ages, spool->ages + gone, spool->n_ages * sizeof(*spool->ages));
+}
+
+static bool memory_is_short(const Spool *spool)
+{
+        return spool->runtime.bytes > spool->limits.memory / 4;
+}
+
+static uint64_t flush_due(const Spool *spool)
+{
+        uint64_t due;
+
+        if (spool->state.fd < 0)
+                return spool->retry_usec;
+        if (spool->next - 1 <= spool_floor(spool))
+                return UINT64_MAX;
+        if (spool->stopping)
+                return 0;
+        due = spool->n_ages == 0 || memory_is_short(spool) ? 0 : spool->ages[0].usec + sync_delay(spool);
+        return spool->failures > 0 ? MAX(due, spool->retry_usec) : due;
+}
+
+void spool_age(Spool *spool)
+{
+        uint64_t now = clock_monotonic_usec();
+        AgeMark *newest = spool->n_ages > 0 ? &spool->ages[spool->n_ages - 1] : NULL;
+
+        /* With all marks in use a record counts as older than it is, which is safe. */
+        if (!newest || (now - newest->usec > spool->limits.sync_usec / (AGE_MARKS / 2) &&
+                               spool->n_ages < AGE_MARKS))
+                spool->ages[spool->n_ages++] = (AgeMark){.sequence = spool->next - 1, .usec = now};
+        if (flush_due(spool) < spool->armed_usec)
+                spool_plan(spool);
+}
+
+/* --- trouble ------------------------------------------------------------------------------------------ */
+
+void spool_set_trouble(Spool *spool, int error, const char *sentence)
+{
+        uint64_t delay = MIN(RETRY_MIN_USEC << MIN(spool->failures, 6U), RETRY_MAX_USEC), random = 0;
+        char size[32];
+
+        (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
+        spool->retry_usec = clock_monotonic_usec() + delay * 3 / 4 + random % (delay / 2);
+        spool->failures++;
+        if (spool->trouble && spool->trouble_error == error)
+                return;
+        spool->trouble_error = error;
+        text_set(&spool->trouble,
+                "%s. Messages are kept in memory, at most %s, until it works; it is tried again", sentence,
+                text_format_size(size, spool->limits.memory));
+        log_warning("spool: %s", spool->trouble ? spool->trouble : sentence);
+}
+
+static void clear_trouble(Spool *spool)
+{
+        spool->failures = 0;
+        if (!spool->trouble)
+                return;
+        free(TAKE_PTR(spool->trouble));
+        log_notice("spool: %s can be written again", spool->state.path);
+}
+
+void spool_set_runtime_trouble(Spool *spool, int error)
+{
+        if (error == 0 && spool->runtime_trouble) {
+                free(TAKE_PTR(spool->runtime_trouble));
+                log_notice("spool: %s can be written again", spool->runtime.path);
+        } else if (error < 0 && !spool->runtime_trouble) {
+                text_set(&spool->runtime_trouble,
+                        "Can't write to %s: %s. A crash loses what isn't on the disk yet, about a second's "
+                        "worth",
+                        spool->runtime.path, strerror(-error));
+                log_warning("spool: %s", spool->runtime_trouble ? spool->runtime_trouble : strerror(-error));
+        }
+}
+
+/* --- dropping ----------------------------------------------------------------------------------------- */
+
+void spool_drop_runtime(Spool *spool, size_t index)
+{
+        const Segment *segment = &spool->runtime.segments[index];
+        SegmentName name;
+
+        if (!segment->anonymous)
+                unlinkat(spool->runtime.fd, segment_name(name, segment->first), 0);
+        tier_remove(&spool->runtime, index);
+}
+
+static void drop_state(Spool *spool, size_t index)
+{
+        if (spool->n_remove == spool->remove_capacity) {
+                size_t capacity = spool->remove_capacity * 2 + 16;
+                uint64_t *remove = reallocarray(spool->remove, capacity, sizeof(*remove));
+
+                if (remove) {
+                        spool->remove = remove;
+                        spool->remove_capacity = capacity;
+                }
+        }
+        /* Out of memory: the file stays until the next start finds that it is confirmed. */
+        if (spool->n_remove < spool->remove_capacity)
+                spool->remove[spool->n_remove++] = spool->state.segments[index].first;
+        tier_remove(&spool->state, index);
+}
+
+void spool_forget(Spool *spool)
+{
+        Tier *runtime = &spool->runtime, *state = &spool->state;
+        uint64_t floor = spool_floor(spool);
+        size_t i = 0;
+
+        /* What a job is appending to isn't done yet. */
+        while (state->n_segments > (spool->copying > 0 ? 1U : 0U) &&
+                state->segments[0].last <= spool->confirmed)
+                drop_state(spool, 0);
+
+        while (i < runtime->n_segments && runtime->segments[i].last <= floor) {
+                Segment *segment = &runtime->segments[i];
+
+                segment->head = segment->size;
+                segment->head_count = segment->count;
+                segment->head_last = segment->last;
+                if (segment->first <= spool->copying || i + 1 == runtime->n_segments)
+                        i++; /* a job reads it, or the next record goes in */
+                else
+                        spool_drop_runtime(spool, i);
+        }
+        ages_trim(spool);
+
+        if (spool->evicting && clock_monotonic_usec() - spool->evicted_usec > EPISODE_USEC &&
+                state->bytes <= spool->limits.max_size / 4 * 3 &&
+                runtime->bytes <= spool->limits.memory / 2) {
+                spool->evicting = false;
+                log_notice("spool: there is room again; %" PRIu64 " messages were dropped",
+                        spool->dropped - spool->evicting_since);
+        }
+}
+
+static void count_evicted(Spool *spool, uint64_t messages)
+{
+        char size[32];
+
+        if (messages == 0)
+                return;
+        if (!spool->evicting) {
+                spool->evicting = true;
+                spool->evicting_since = spool->dropped;
+                if (spool->trouble)
+                        log_warning(
+                                "spool: full, and the disk can't be used: the oldest messages are dropped "
+                                "(spool.memory is %s)",
+                                text_format_size(size, spool->limits.memory));
+                else if (spool->state.bytes < spool->limits.max_size / 2)
+                        log_warning("spool: messages come faster than the disk takes them: some of the "
+                                    "oldest in "
+                                    "memory are dropped (spool.memory is %s)",
+                                text_format_size(size, spool->limits.memory));
+                else
+                        log_warning("spool: full: the oldest messages are dropped (spool.max_size is %s)",
+                                text_format_size(size, spool->limits.max_size));
+        }
+        spool->dropped += messages;
+        spool->evicted_usec = clock_monotonic_usec();
+}
+
+static void evict_state(Spool *spool)
+{
+        uint64_t messages, bytes;
+
+        segment_living(&spool->state.segments[0], spool->confirmed, &messages, &bytes);
+        count_evicted(spool, messages);
+        drop_state(spool, 0);
+}
+
+bool spool_evict_runtime(Spool *spool)
+{
+        for (size_t i = 0; i + 1 < spool->runtime.n_segments; i++) {
+                const Segment *segment = &spool->runtime.segments[i];
+                uint64_t messages, bytes;
+
+                if (segment->first <= spool->copying)
+                        continue;
+                segment_living(segment, spool_floor(spool), &messages, &bytes);
+                count_evicted(spool, messages);
+                spool_drop_runtime(spool, i);
+                return true;
+        }
+        return false;
+}
+
+/* --- jobs --------------------------------------------------------------------------------------------- */
+
+static void add_sources(Spool *spool, DiskJob *job)
+{
+        uint64_t limit = MIN(COPY_MAX, MIN(spool->limits.memory / 2, spool->limits.max_size / 4)), bytes = 0;
+
+        job->skip = spool_floor(spool);
+        for (size_t i = 0; i < spool->runtime.n_segments && job->n_sources < DISK_SOURCES_MAX; i++) {
+                const Segment *segment = &spool->runtime.segments[i];
+                uint32_t size = segment->size - segment->head;
+
+                if (segment->last <= job->skip)
+                        continue;
+                if (bytes > 0 && bytes + size > limit)
+                        break;
+                bytes += size;
+                job->sources[job->n_sources++] = (DiskSource){.fd = segment->fd,
+                        .from = segment->head,
+                        .to = segment->size,
+                        .after = segment->head_last};
+                job->last = segment->last;
+        }
+        if (job->n_sources == 0)
+                return;
+        spool->copying = job->last;
+
+        /* Footers, headers and the rounding to blocks come on top. */
+        bytes += bytes / 8 + 16384;
+        while (spool->state.n_segments > 0 && spool->state.bytes + bytes > spool->limits.max_size)
+                evict_state(spool);
+}
+
+static bool fill_job(Spool *spool, DiskJob *job, bool flush)
+{
+        if (spool->state.fd < 0)
+                return job->open = flush;
+        if (flush)
+                add_sources(spool, job);
+        if (spool->fetch == FETCH_WANTED) {
+                job->fetch = true;
+                job->fetch_first = spool->fetch_segment;
+                job->fetched.offset = spool->fetch_offset;
+                job->fetched.need = spool->fetch_need;
+                job->fetched.end = spool->fetch_end;
+                spool->fetch = FETCH_RUNNING;
+        }
+        job->remove = TAKE_PTR(spool->remove);
+        job->n_remove = spool->n_remove;
+        spool->n_remove = spool->remove_capacity = 0;
+        memcpy(job->asides, spool->asides, sizeof(job->asides));
+        job->n_asides = spool->n_asides;
+        spool->n_asides = 0;
+        return job->n_sources > 0 || job->fetch || job->n_remove > 0 || job->n_asides > 0;
+}
+
+void spool_plan(Spool *spool)
+{
+        DiskJob *job = disk_job(spool->disk);
+        uint64_t due;
+        int r;
+
+        if (!job)
+                return; /* when it is done, we are called again */
+        due = flush_due(spool);
+        if (!fill_job(spool, job, due <= clock_monotonic_usec())) {
+                disk_clear(spool->disk);
+                if (due != spool->armed_usec) {
+                        spool->armed_usec = due;
+                        if (due != UINT64_MAX)
+                                sd_event_source_set_time(spool->timer, due);
+                        sd_event_source_set_enabled(
+                                spool->timer, due != UINT64_MAX ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+                }
+                return;
+        }
+
+        /* Not before the job is done: that comes back here. */
+        if (spool->armed_usec != 0)
+                sd_event_source_set_enabled(spool->timer, SD_EVENT_OFF);
+        spool->armed_usec = 0;
+        r = disk_start(spool->disk);
+        if (r < 0) {
+                job->result = r;
+                job->fetch_result = -ENOMEM;
+                disk_fail(spool->disk);
+        }
+}
+
+static void take_opened(Spool *spool, DiskJob *job)
+{
+        const Tier *opened = &job->opened;
+        uint64_t last = opened->n_segments > 0 ? opened->segments[opened->n_segments - 1].last : 0;
+
+        if (last >= spool->base) {
+                /* Their numbers would mix with ours. */
+                text_set(&job->open_error,
+                        "%s appeared, and has messages that only a start of plugd can take", opened->path);
+                job->result = -EEXIST;
+                return;
+        }
+        spool->state = job->opened;
+        job->opened = TIER_INIT;
+        spool_take_recovery(spool, &job->recovery);
+}
+
+static int take_written(Spool *spool, const DiskJob *job)
+{
+        Tier *state = &spool->state;
+
+        for (size_t i = 0; i < job->n_written; i++) {
+                const Segment *written = &job->written[i];
+                Segment *last = state->n_segments > 0 ? &state->segments[state->n_segments - 1] : NULL;
+
+                if (last && last->first == written->first) {
+                        last->last = written->last;
+                        last->size = last->checked = written->size;
+                        last->file_size = written->file_size;
+                        last->count = written->count;
+                } else {
+                        int r = tier_add(state, written);
+
+                        if (r < 0)
+                                return r;
+                }
+                spool->moved = written->last;
+        }
+        tier_account(state);
+        spool->moved = MAX(spool->moved, job->through);
+        return 0;
+}
+
+int spool_finish(Spool *spool)
+{
+        DiskJob *job = disk_finish(spool->disk);
+        _cleanup_(freep) char *sentence = NULL;
+        int r;
+
+        if (!job)
+                return 0;
+        spool->copying = 0;
+        if (job->open && job->result >= 0)
+                take_opened(spool, job);
+        r = job->result;
+        if (job->n_sources > 0) {
+                int q = take_written(spool, job);
+
+                r = r < 0 ? r : q;
+                spool->damaged += job->unreadable;
+                if (job->unreadable > 0)
+                        log_warning("spool: part of %s can't be read any more", spool->runtime.path);
+        }
+        if (r < 0) {
+                if (!job->open_error)
+                        sentence = text_printf("Can't write to %s: %s",
+                                spool->state.path ? spool->state.path : spool->state_directory,
+                                strerror(-r));
+                spool_set_trouble(spool, r,
+                        job->open_error ? job->open_error
+                        : sentence      ? sentence
+                                        : strerror(-r));
+                /* Full, by others: better lose what is oldest than what is new. */
+                if ((r == -ENOSPC || r == -EDQUOT) && spool->state.n_segments > 0 &&
+                        memory_is_short(spool)) {
+                        evict_state(spool);
+                        spool->retry_usec = 0;
+                }
+        } else if (job->open || job->n_sources > 0)
+                clear_trouble(spool);
+        if (job->fetch) {
+                Reader fetched = spool->fetched;
+
+                spool->fetched = job->fetched;
+                job->fetched = fetched;
+                spool->fetch_result = job->fetch_result;
+                spool->fetch = FETCH_DONE;
+        }
+        disk_clear(spool->disk);
+        spool_forget(spool);
+        return r;
+}

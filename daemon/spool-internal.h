@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the files of the spool share. Who does what:
+ *
+ *   spool-record.c   what the bytes of a segment file mean; a reader over a buffer; pure
+ *   spool-segment.c  a tier: its folder, its lock, the list of its segment files
+ *   spool-recover.c  what is found in a tier, and setting damaged parts aside
+ *   spool-writer.c   how records get into segments of the state tier, and synced
+ *   spool-disk.c     the thread that does everything slow on the state tier, one job at a time
+ *   spool-flush.c    what goes to the disk and when; eviction; trouble with the disk
+ *   spool-read.c     the cursor
+ *   spool.c          the object: open, append, confirm, close
+ *
+ * The event loop's thread owns all of Spool; the disk's thread owns Disk while a job is under way. Once the
+ * spool is open, only that thread touches the state directory (without a ready callback, spool_read() reads
+ * there as well).
+ */
+
+#include <sys/types.h>
+
+#include "spool.h"
+#include "util/bytes.h"
+
+/* --- Records (spool-record.c) ------------------------------------------------------------------------- */
+
+#define SEQUENCE_MAX (UINT64_C(1) << 62)
+#define SEGMENT_HEADER_SIZE 32
+#define SEGMENT_FILE_MAX (UINT32_C(512) << 20) /* what is larger isn't ours */
+#define POSITION_NAME "confirmed"              /* in the runtime directory: how far all is confirmed */
+
+/*
+ * A segment file: a header (magic, version, first sequence number, CRC), then records, in ascending order of
+ * their sequence numbers. A record: CRC-32C of all that follows, size of the whole, type, sequence number
+ * (17 bytes, little-endian); then, for a sample, its id, time, the lengths of sensor and channel, and
+ * sensor, channel and data, each with a NUL. A record does not know where it is, so it is copied as it
+ * stands. A segment that gets no more records is sealed with a footer, a record that sums it up and ends
+ * with its own size: so a full spool is opened without reading it.
+ */
+#define RECORD_HEADER_SIZE 17
+#define RECORD_SAMPLE_SIZE (RECORD_HEADER_SIZE + SAMPLE_ID_SIZE + 8 + 2 + 3) /* with no text at all */
+#define RECORD_TEXT_MAX UINT8_MAX                                            /* of sensor and of channel */
+#define RECORD_MAX (RECORD_SAMPLE_SIZE + 2 * RECORD_TEXT_MAX + SAMPLE_DATA_MAX)
+
+typedef enum RecordType { RECORD_SAMPLE = 1, RECORD_FOOTER = 2 } RecordType;
+
+typedef struct Record {
+        RecordType type;
+        uint32_t size; /* the whole record; after -ENODATA: how many bytes it takes to tell more */
+        uint64_t sequence;
+        const uint8_t *data; /* the record as it stands, borrowed from the buffer */
+        Sample sample;       /* of a sample; its text is borrowed as well */
+} Record;
+
+/* Writes into out, which has room for RECORD_MAX. Its size, -EINVAL (a NUL in the data) or -EMSGSIZE. */
+int record_encode(uint8_t *out, uint64_t sequence, const Sample *sample);
+/* The record at data, which has to have a number above `after`. 0, -ENODATA (more bytes needed, see
+ * ret->size), -EBADMSG (no record). */
+int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret);
+
+void segment_header_encode(uint8_t out[static SEGMENT_HEADER_SIZE], uint64_t first);
+/* 0, -EBADMSG (not a whole header), -EPROTONOSUPPORT (another version). */
+int segment_header_decode(const uint8_t data[static SEGMENT_HEADER_SIZE], uint64_t first);
+
+/* The newest time of each channel. */
+typedef struct ChannelTime {
+        char *channel; /* NULL: a free slot */
+        uint64_t at_msec;
+} ChannelTime;
+
+typedef struct ChannelTimes {
+        ChannelTime *slots;
+        size_t capacity, n;
+} ChannelTimes;
+
+void channel_times_deinit(ChannelTimes *times);
+int channel_times_note(ChannelTimes *times, const char *channel, uint64_t at_msec);
+int channel_times_merge(ChannelTimes *times, const ChannelTimes *other);
+
+typedef struct SegmentFooter {
+        uint64_t last;
+        uint32_t count;
+        uint32_t size; /* of the footer itself */
+} SegmentFooter;
+
+#define SEGMENT_FOOTER_TAIL 8
+void segment_footer_encode(Bytes *out, uint64_t last, uint32_t count, const ChannelTimes *times);
+/* What the last SEGMENT_FOOTER_TAIL bytes of a file say: the size of its footer, or 0: there is none. */
+uint32_t segment_footer_size(const uint8_t tail[static SEGMENT_FOOTER_TAIL]);
+/* 0, -EBADMSG, -ENOMEM. */
+int segment_footer_decode(const uint8_t *data, size_t size, SegmentFooter *ret, ChannelTimes *times);
+
+/* Goes through a segment by way of a buffer that somebody else fills. Behind a damaged part it goes on at
+ * the next whole record. */
+typedef struct Reader {
+        uint8_t *buffer; /* has the segment's bytes from base on */
+        size_t capacity;
+        uint32_t base, length;
+        uint32_t offset, end; /* of the next record; of what may be read */
+        uint32_t need;        /* READER_FILL: from offset on at least so many, or to the end */
+        uint32_t damage;      /* where the damaged part being skipped began; 0: none */
+        uint32_t count;       /* records before offset */
+        uint64_t last;        /* number of the record before offset */
+} Reader;
+
+typedef enum ReaderResult {
+        READER_END,
+        READER_RECORD,
+        READER_FILL,
+        READER_DAMAGE, /* from ret_damage to offset; go on */
+} ReaderResult;
+
+#define READER_BUFFER_SIZE 65536
+
+void reader_deinit(Reader *reader);
+void reader_seek(Reader *reader, uint32_t offset, uint32_t count, uint64_t last);
+ReaderResult reader_next(Reader *reader, Record *ret, uint32_t *ret_damage);
+/* Reads from the file what READER_FILL asked for. 0, -ENODATA (the file is shorter than it was), -errno. */
+int reader_fill(Reader *reader, int fd);
+bool reader_has(const Reader *reader); /* what READER_FILL asked for */
+
+/* --- Tiers (spool-segment.c) -------------------------------------------------------------------------- */
+
+typedef struct Segment {
+        uint64_t first; /* at or below its first record's number; names the file */
+        uint64_t last;  /* its last record's number */
+        uint32_t size;  /* up to the end of its last record */
+        uint32_t file_size;
+        uint32_t count;
+        /* The part that has gone already (confirmed, or moved to the other tier), as far as known. */
+        uint64_t head_last;
+        uint32_t head, head_count;
+        uint32_t checked; /* damage before this offset has been reported */
+        int fd;           /* runtime tier: open; state tier: -1 */
+        bool anonymous;   /* no file: the runtime directory didn't take it */
+} Segment;
+
+typedef struct Tier {
+        char *path;
+        int fd; /* the folder, locked; -1: not usable */
+        Segment *segments;
+        size_t n_segments, capacity;
+        uint64_t bytes; /* of the files */
+} Tier;
+
+#define TIER_INIT ((Tier){.fd = -1})
+
+typedef char SegmentName[32];
+const char *segment_name(SegmentName buffer, uint64_t first);
+int segment_name_parse(const char *name, uint64_t *ret_first); /* -EINVAL */
+
+Segment segment_new(uint64_t first, int fd);
+/* What is in it above floor. */
+void segment_living(const Segment *segment, uint64_t floor, uint64_t *ret_messages, uint64_t *ret_bytes);
+
+/* The folder `spool` in directory: made, opened, locked. -EBUSY: another daemon has it. */
+int tier_open(Tier *tier, const char *directory, char **ret_error);
+void tier_deinit(Tier *tier);
+int tier_add(Tier *tier, const Segment *segment);      /* the new last; takes its fd over when 0 */
+void tier_remove(Tier *tier, size_t index);            /* from the list; the file stays */
+void tier_account(Tier *tier);                         /* after sizes changed */
+size_t tier_find(const Tier *tier, uint64_t sequence); /* first that reaches it, or n_segments */
+
+static inline uint64_t tier_blocks(uint64_t size) /* what a file takes */
+{
+        return (size + 4095) & ~UINT64_C(4095);
+}
+
+int write_all(int fd, const void *data, size_t size, uint64_t offset);
+
+/* --- Recovery (spool-recover.c) ----------------------------------------------------------------------- */
+
+/* Where damaged parts are kept, and how much of them. */
+typedef struct Aside {
+        char *path;
+        uint64_t limit;
+} Aside;
+
+/* Keeps a copy of part of a segment. 0, -ENOSPC (there is enough in there), -errno. */
+int aside_keep(const Aside *aside, int fd, uint64_t first, uint32_t from, uint32_t to);
+
+typedef struct Recovery {
+        const Aside *aside;
+        uint64_t floor; /* up to here, everything is confirmed or in the other tier */
+        uint64_t damaged;
+        uint64_t alone; /* the highest number that names a file that was left alone */
+        ChannelTimes times;
+        /* The state tier's last segment, where it has room and isn't sealed. */
+        int tail_fd;
+        Segment tail;
+        ChannelTimes tail_times;
+} Recovery;
+
+#define RECOVERY_INIT(a, f) ((Recovery){.aside = (a), .floor = (f), .tail_fd = -1})
+
+void recovery_deinit(Recovery *recovery);
+/* Fills the list of a tier that has been opened. `keep_open`: the runtime tier. Logs what it finds. */
+int tier_recover(Tier *tier, bool keep_open, Recovery *recovery);
+
+/* --- The disk (spool-writer.c, spool-disk.c) ---------------------------------------------------------- */
+
+typedef struct Writer {
+        int directory;         /* the state tier's folder; own copy; -1: not open */
+        uint32_t segment_size; /* a segment gets no larger than this, but for one large record */
+        int fd;                /* of the segment being written; -1: none */
+        Segment segment, synced;
+        bool created;  /* its name isn't synced yet */
+        Bytes pending; /* the last bytes of segment, not in the file yet */
+        ChannelTimes times;
+} Writer;
+
+#define DISK_SOURCES_MAX 96
+#define DISK_WRITTEN_MAX 96
+#define DISK_ASIDES_MAX 8
+#define DISK_FETCH_SIZE (128 * 1024)
+
+typedef struct DiskSource { /* whole records of a runtime segment */
+        int fd;
+        uint32_t from, to;
+        uint64_t after; /* they are above this */
+} DiskSource;
+
+typedef struct DiskAside {
+        uint64_t first;
+        uint32_t from, to;
+} DiskAside;
+
+/* Done in this order. */
+typedef struct DiskJob {
+        bool open; /* the state directory, which could not be opened before */
+        Tier opened;
+        Recovery recovery;
+        char *open_error;
+
+        DiskAside asides[DISK_ASIDES_MAX]; /* parts that were found to be damaged */
+        size_t n_asides;
+
+        uint64_t *remove; /* segments, by first number */
+        size_t n_remove;
+
+        bool fetch; /* part of a segment into memory */
+        uint64_t fetch_first;
+        Reader fetched;
+        int fetch_result;
+
+        DiskSource sources[DISK_SOURCES_MAX]; /* are appended and synced */
+        size_t n_sources;
+        uint64_t skip; /* but not what is confirmed: up to here */
+        uint64_t last; /* the last of the sources' numbers */
+        Segment written[DISK_WRITTEN_MAX];
+        size_t n_written;
+        size_t unreadable; /* sources that could not be read to their end */
+        uint64_t through;  /* all up to this number is safe */
+
+        int result; /* of open and append */
+} DiskJob;
+
+typedef struct Disk Disk;
+
+int writer_copy(Writer *writer, DiskJob *job);
+void writer_close(Writer *writer);
+
+int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, const Aside *aside);
+/* If a job is still under way, the thread ends by itself after it, and frees. */
+Disk *disk_free(Disk *disk);
+int disk_fd(const Disk *disk);    /* readable when a job is done */
+Writer *disk_writer(Disk *disk);  /* while idle */
+DiskJob *disk_job(Disk *disk);    /* to be filled in; NULL: busy */
+int disk_start(Disk *disk);       /* -errno: no thread to be had */
+void disk_fail(Disk *disk);       /* the job could not be started: done all the same */
+DiskJob *disk_finish(Disk *disk); /* what is done, or NULL; idle from here */
+void disk_clear(Disk *disk);      /* the job has been looked at */
+void disk_wait(Disk *disk, uint64_t deadline_usec);
+
+/* --- The object --------------------------------------------------------------------------------------- */
+
+/* Records up to the next mark's number are as old as this. */
+typedef struct AgeMark {
+        uint64_t sequence, usec;
+} AgeMark;
+
+/* Where a record ended that has been read: so that confirming is exact without looking again. */
+typedef struct ReadMark {
+        uint64_t sequence, segment;
+        uint32_t end, count;
+} ReadMark;
+
+#define AGE_MARKS 16
+#define READ_MARKS 4096 /* a power of two */
+
+typedef struct Cursor {
+        const Tier *tier; /* whose segment is in the reader; NULL: none */
+        uint64_t segment;
+        int fd; /* state tier without a ready callback */
+        Reader reader;
+} Cursor;
+
+struct Spool {
+        SpoolLimits limits;
+        SpoolNote note;
+        SpoolReady ready;
+        void *note_userdata, *ready_userdata;
+        char *state_directory;
+        Aside aside;
+        sd_event_source *timer, *done;
+        uint64_t armed_usec; /* the timer's; UINT64_MAX: not armed */
+
+        Tier runtime, state;
+        uint32_t runtime_segment_size, state_segment_size;
+        uint64_t next;      /* number of the next record */
+        uint64_t confirmed; /* up to here */
+        uint64_t moved;     /* up to here nothing is needed in the runtime tier */
+        uint64_t base;      /* the state directory was not seen at the start: our numbers begin here; or 0 */
+        int position_fd;
+        uint8_t *scratch; /* RECORD_MAX */
+
+        AgeMark ages[AGE_MARKS];
+        size_t n_ages;
+
+        Cursor cursor;
+        ReadMark *reads; /* a ring, from first_read to next_read */
+        size_t first_read, next_read;
+        enum { FETCH_NONE, FETCH_WANTED, FETCH_RUNNING, FETCH_DONE } fetch;
+        uint64_t fetch_segment;
+        uint32_t fetch_offset, fetch_need, fetch_end;
+        int fetch_result;
+        Reader fetched;
+
+        Disk *disk;
+        uint64_t *remove; /* segments for the disk to remove */
+        size_t n_remove, remove_capacity;
+        DiskAside asides[DISK_ASIDES_MAX];
+        size_t n_asides;
+        uint64_t copying; /* the runtime segments up to this number are in use; 0: none */
+        uint64_t retry_usec;
+        unsigned failures;
+        bool stopping;
+
+        uint64_t dropped, damaged;
+        bool evicting;
+        uint64_t evicting_since, evicted_usec; /* `dropped` at its beginning; the last time */
+        bool volatile_memory;
+        int trouble_error;
+        char *trouble, *runtime_trouble;
+};
+
+static inline uint64_t spool_floor(const Spool *spool) /* of the runtime tier */
+{
+        return MAX(spool->confirmed, spool->moved);
+}
+
+/* spool-flush.c */
+void spool_plan(Spool *spool);          /* starts what is due, or sets the timer */
+int spool_finish(Spool *spool);         /* takes the result of a job: what became of its writing */
+void spool_age(Spool *spool);           /* a record has been appended */
+void spool_forget(Spool *spool);        /* drops what isn't needed any more */
+bool spool_evict_runtime(Spool *spool); /* makes room in memory; false: nothing can go */
+void spool_drop_runtime(Spool *spool, size_t index);
+void spool_set_runtime_trouble(Spool *spool, int error);
+void spool_set_trouble(Spool *spool, int error, const char *sentence);
+
+/* spool-read.c */
+void cursor_deinit(Cursor *cursor);
+void spool_confirm_reads(Spool *spool, uint64_t sequence);
+
+/* spool.c */
+void spool_take_recovery(Spool *spool, Recovery *recovery);

@@ -6,7 +6,8 @@
  * and after each batch unsubscribes from a topic that it never subscribed to; the server must answer that
  * after all it read before. What a barrier covers is confirmed when the barrier after it is answered; when
  * idle, one more follows a second later. A barrier not answered in time: the link fails, and what wasn't
- * confirmed is sent again after it is up.
+ * confirmed is sent again after it is up, in smaller batches at first: the way may be slow, not dead. It all
+ * happens in a source of the loop, a batch at a time; nothing here is called back from a call.
  */
 
 #include <systemd/sd-event.h>
@@ -18,8 +19,9 @@
 typedef struct Delivery Delivery;
 
 typedef struct DeliveryStats {
-        uint64_t published;       /* handed to the link, repeats included; since the start */
-        uint64_t confirmed;       /* went out of the spool as arrived; since the start */
+        uint64_t published; /* handed to the link, repeats included; since the start */
+        uint64_t confirmed; /* went out of the spool as arrived; since the start */
+        uint64_t skipped;   /* MQTT can't carry them: out of the spool unsent, logged; since the start */
         uint64_t round_trip_usec; /* of the last barrier; 0: none yet */
 } DeliveryStats;
 

@@ -4,7 +4,8 @@
 /*
  * Enrolling: uses the link with an empty user name and password, subscribes to the enrolment topic, takes
  * the answer, and hands {id, auth} to be saved before it does anything else. Retries slowly, 30 s growing to
- * 1 h.
+ * 1 h. An answer that could not be saved is kept in memory, and saving is tried again (2 s growing to 1 min)
+ * before anything else, also over enrol_stop() and enrol_start(): the server gives it once.
  */
 
 #include <systemd/sd-event.h>

@@ -2,10 +2,12 @@
 #pragma once
 
 /*
- * The link: one MQTT connection, kept up. Alone sees libmosquitto. Resolving, TCP and TLS happen in a thread
- * of each attempt; from CONNECT on the socket lives in the event loop. The link retries by itself: outages
- * after 1 s doubling to 2 min, refusals (CONNACK 2, 4, 5) after 5 s doubling to 10 min, both with jitter.
- * Its user says who to be (a profile) and hears what happens (a handler). MQTT 3.1.1, clean session, QoS 0.
+ * The link: one MQTT connection, kept up. Alone sees libmosquitto. Each attempt, from the name to CONNACK,
+ * runs in a thread of its own; a connection that is logged in lives in the event loop. The link retries by
+ * itself: outages after 1 s doubling to 2 min, refusals (CONNACK 1, 2, 4, 5) after 5 s doubling to 10 min,
+ * both with jitter; after a connection that worked, no longer than it had worked. Its user says who to be (a
+ * profile) and hears what happens (a handler). MQTT 3.1.1, clean session, QoS 0. Ignores SIGPIPE for the
+ * process.
  */
 
 #include <systemd/sd-event.h>
@@ -15,7 +17,7 @@
 
 typedef struct Link Link;
 
-/* Borrowed for the call of link_open() and inside on_profile(). */
+/* What on_profile() fills in. */
 typedef struct LinkProfile {
         const char *client_id;
         const char *user, *password; /* "" is sent as zero-length, as enrolling wants it */
@@ -27,22 +29,22 @@ typedef struct LinkProfile {
 typedef enum LinkState {
         LINK_CLOSED,     /* not wanted */
         LINK_WAITING,    /* until the next attempt */
-        LINK_CONNECTING, /* name, TCP, TLS, CONNECT sent */
+        LINK_CONNECTING, /* an attempt is due or under way: name, TCP, TLS, login */
         LINK_UP,         /* CONNACK 0 */
 } LinkState;
 
 typedef enum LinkEnd {
         LINK_END_OUTAGE,  /* could not connect, or the connection was lost: words say how */
-        LINK_END_REFUSED, /* CONNACK 2, 4 or 5 */
+        LINK_END_REFUSED, /* CONNACK with another code than 0 and 3 */
 } LinkEnd;
 
 typedef struct LinkHandler {
-        /* Before each attempt, when set: the profile for it (a will has the time of connecting in it).
-         * 0, or -errno: tried again later. */
+        /* Before each attempt: the profile for it (a will has the time of connecting in it). What it points
+         * to is copied right after the return. 0, or -errno: tried again later. The others may be NULL. */
         int (*on_profile)(LinkProfile *ret, void *userdata);
         void (*on_up)(void *userdata);
-        /* An attempt or a connection has ended, and the next is due in retry_usec. The text is a sentence
-         * for a person. May call link_close() or link_open(). */
+        /* An attempt or a connection has ended, and the next is due in retry_usec (0 after
+         * link_reconnect()). The text is a sentence for a person. May call link_close() or link_open(). */
         void (*on_end)(LinkEnd end, const char *text, uint64_t retry_usec, void *userdata);
         void (*on_message)(const char *topic, const void *payload, size_t size, void *userdata);
         void (*on_suback)(int mid, bool granted, void *userdata);
@@ -56,21 +58,22 @@ int link_new(Link **ret, sd_event *event, const ServerConfig *server);
 Link *link_free(Link *link);
 DEFINE_CLEANUP(Link, link_free);
 
-/* Wants a connection from now on, at once, with the back-offs at their start. The handler stays with its
- * owner. */
+/* Wants a connection from now on, at once, with the back-offs at their start; one that there was is closed.
+ * Calls nothing back before the loop goes round. The handler stays with its owner. */
 int link_open(Link *link, const LinkHandler *handler, void *userdata);
 /* Says DISCONNECT (so that no will is sent) and wants none any more. */
 void link_close(Link *link);
-/* Gives this connection up without DISCONNECT (the will is sent), because of text; on_end follows, at once a
- * new attempt is due after the usual back-off. */
+/* Gives a connection that is up away without DISCONNECT (the will is sent), because of text, which is said
+ * behind "HOST:PORT: ". Calls on_end() with it before it returns; a new attempt is due after the back-off.
+ */
 void link_fail(Link *link, const char *text);
-/* Disconnects cleanly and connects again at once; also ends a wait. */
+/* Disconnects cleanly (on_end() is called) and connects again at once; also ends a wait. */
 void link_reconnect(Link *link);
 
 LinkState link_state(const Link *link);
 uint64_t link_up_since_usec(const Link *link); /* realtime; 0 when not up */
 
-/* Only while LINK_UP; -ENOTCONN otherwise. */
+/* Only while LINK_UP; -ENOTCONN otherwise. -EINVAL: no topic to publish or subscribe to, -EMSGSIZE. */
 int link_publish(Link *link, const char *topic, const void *payload, size_t size);
 int link_subscribe(Link *link, const char *topic, int *ret_mid);
 int link_unsubscribe(Link *link, const char *topic, int *ret_mid);

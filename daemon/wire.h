@@ -5,8 +5,8 @@
  * What the host and a worker say to each other over a stream socket. Pure: bytes in, messages out; both
  * programs link it. A frame is u32 length of what follows, u8 type, and the body, little-endian.
  *
- * The worker promises a frame at least every min(interval, WIRE_ALIVE_USEC) while its plugin returns in
- * time: a sample, else ALIVE. That is the due answer which the host waits for.
+ * The worker promises a frame at least every min(interval, WIRE_ALIVE_USEC), but not more than one a second,
+ * while its plugin returns in time: a sample, else ALIVE. That is the due answer which the host waits for.
  */
 
 #include "../plugins/plugin.h"
@@ -45,7 +45,8 @@ typedef enum WireFailure {
 #define WIRE_SANDBOX_SECCOMP UINT32_C(2)
 #define WIRE_SANDBOX_LANDLOCK UINT32_C(4)
 
-/* Writers: wire_begin, then bytes_put_* or the two below, then wire_end with what wire_begin returned. */
+/* Writers: wire_begin, then bytes_put_* or the two below, then wire_end with what wire_begin returned. A
+ * frame that gets longer than WIRE_FRAME_MAX leaves bytes->failed behind, as running out of memory does. */
 size_t wire_begin(Bytes *bytes, WireType type);
 void wire_end(Bytes *bytes, size_t mark);
 void wire_put_value(Bytes *bytes, const struct plugd_value *value);
@@ -57,7 +58,7 @@ typedef struct WireFrame {
         size_t size; /* of the whole frame: what to consume from the buffer */
 } WireFrame;
 
-/* 1: a whole frame; 0: more bytes are needed; -EBADMSG: this is no frame of ours. */
+/* 1: a whole frame; 0: more bytes are needed; -EBADMSG: this is no frame of ours, however it goes on. */
 int wire_next(const uint8_t *data, size_t size, WireFrame *ret);
 /* Strings are borrowed from the reader. No GROUPS here. 0 or -EBADMSG. */
 int wire_get_value(BytesReader *reader, struct plugd_value *ret);

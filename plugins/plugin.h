@@ -10,16 +10,21 @@
  *         };
  *
  * Each configured sensor is an instance, and each instance runs in a worker process of its own: a plugin may
- * block, and it may crash, and nothing else notices. It runs on one thread: its functions are never called
- * at the same time. It is found in a sandbox that has no sockets and can start no programs. Keep what an
- * instance knows behind the pointer that open() returns, never in a static variable.
+ * block, and it may crash, and nothing else notices. Its functions are called on one thread, one at a time,
+ * and have to return within 10 seconds: after that plugd warns, and after 15 it kills the worker and starts
+ * another. Keep what an instance knows behind the pointer that open() returns, never in a static variable.
+ *
+ * A worker lives in a sandbox: it has no sockets, starts no programs, signals nobody. Where the kernel has
+ * Landlock, of the files it may read /usr's libraries and data, what everybody may read in /etc, /proc, /sys
+ * and the folder of the plugins, and read and write /dev as its user may. It may have threads of its own,
+ * but these leave plugd's functions alone. Standard error ends up in plugd's log.
  *
  * Functions return 0 or more for success and a negative errno value for failure. The text last given to
- * log() at PLUGD_ERROR before a failing return becomes the sensor's LastError, so say there what failed, on
- * what, why and what to do.
+ * log() at PLUGD_ERROR in a call that then fails becomes the sensor's LastError, so say there what failed,
+ * on what, why and what to do. Without one, plugd makes do with the errno value's name.
  *
  * Times are nanoseconds of CLOCK_MONOTONIC, as the kernel stamps its GPIO events.
- * Text is UTF-8 and NUL-terminated.
+ * Text is UTF-8 and NUL-terminated. Everything that a descriptor points to stays as it is for good.
  */
 
 #include <stddef.h>
@@ -40,7 +45,8 @@ enum plugd_type {
         PLUGD_GROUPS = 6, /* a list of groups of settings, for options */
 };
 
-/* A value of a channel or of an option. The host copies what it is given before the call returns. */
+/* A value of a channel or of an option. What one side is given it copies, if it wants to keep it, before the
+ * call returns. */
 struct plugd_value {
         uint32_t type;  /* enum plugd_type */
         uint32_t count; /* PLUGD_GROUPS: how many; else 0 */
@@ -65,15 +71,16 @@ struct plugd_group {
         size_t n_settings;
 };
 
-/* An option is a key that people write into the sensor's configuration. The host's own keys (name, plugin,
- * channel, interval, …) can't be options. */
+/* An option is a key that people write into the sensor's configuration: [A-Za-z][A-Za-z0-9_-]*, at most 64
+ * bytes. The host's own keys (name, plugin, channel, interval, rate_limit, ttl, priority, when_full,
+ * enabled) can't be options. */
 struct plugd_option {
         const char *name;
-        uint32_t type; /* PLUGD_BOOLEAN, INTEGER, NUMBER, STRING or GROUPS */
-        uint32_t flags;
+        uint32_t type;        /* PLUGD_BOOLEAN, INTEGER, NUMBER, STRING or GROUPS */
+        uint32_t flags;       /* PLUGD_REQUIRED, or 0 */
         const char *fallback; /* the default, as one would write it, strings without quotes; NULL: none */
-        double min, max;      /* range, both ends allowed; both 0: any */
-        const char *choices;  /* of a string: "rising|falling|both"; NULL: any */
+        double min, max;      /* of INTEGER and NUMBER, both ends allowed; both 0: any. Finite */
+        const char *choices;  /* of a STRING: "rising|falling|both"; NULL: any */
         const char *unit;     /* "s", "Hz", …; NULL */
         const char *help;     /* a sentence */
         const struct plugd_option
@@ -83,14 +90,15 @@ struct plugd_option {
 #define PLUGD_REQUIRED UINT32_C(1) /* option flag: it has to be configured */
 
 struct plugd_channel {
-        const char *name; /* levels as in a topic: not empty, without / + # */
+        const char *name; /* levels as in a topic, with / between them: none empty, no + and # */
         const char *unit; /* "°C", "hPa", …; NULL */
         uint32_t type;    /* PLUGD_BOOLEAN, INTEGER, NUMBER, STRING or JSON */
-        uint32_t flags;
+        uint32_t flags;   /* PLUGD_READABLE, PLUGD_WRITABLE, or both */
         const char *help; /* a sentence; NULL */
 };
 #define PLUGD_READABLE UINT32_C(1)
 #define PLUGD_WRITABLE UINT32_C(2)
+#define PLUGD_CHANNELS_MAX 1024 /* of one plugin or instance */
 
 enum plugd_priority {
         PLUGD_ERROR = 3,
@@ -100,7 +108,8 @@ enum plugd_priority {
         PLUGD_DEBUG = 7,
 };
 
-/* What the host offers an instance. Valid from open() until close() has returned. */
+/* What the host offers an instance. Valid from open() until close() has returned, and to be called only from
+ * inside the plugin's functions. */
 struct plugd_host {
         uint32_t abi;
         uint32_t size; /* a host newer than this header may offer more behind the members you know */
@@ -108,7 +117,8 @@ struct plugd_host {
 
         /* Hands a value over, taken at when_ns (0: now). channel is an index into the descriptor's
          * channels, or what declare() returned. -EINVAL: no such channel, another type than the channel's
-         * (an integer for a number is taken), not UTF-8, not JSON or not finite; -EMSGSIZE: too long. */
+         * (an integer for a number is taken), not UTF-8, not finite, or called in open(), which read()
+         * follows at once; -EMSGSIZE: too long. Text that isn't JSON is taken, and dropped by plugd. */
         int (*emit)(const struct plugd_host *host, uint32_t channel, const struct plugd_value *value,
                 int64_t when_ns);
 
@@ -120,21 +130,26 @@ struct plugd_host {
                 ;
 
         /* The value of an option: configured, else the default; NULL if there is neither. Already checked
-         * against the option's type, range and choices. */
+         * against the option's type, range and choices. Stays until close() has returned. */
         const struct plugd_value *(*option)(const struct plugd_host *host, const char *name);
 
-        /* Adds a channel; only in open(), and only where the descriptor has no channels. Returns its index
-         * for emit(); -EEXIST, -EINVAL for a bad name. */
+        /* Adds a channel, of which the host makes a copy; only in open(), and only where the descriptor has
+         * no channels. Each open() begins anew. Returns its index for emit(); -EEXIST: there is one of this
+         * name; -EINVAL for a bad name, type or flags; -ENOSPC: there are PLUGD_CHANNELS_MAX. */
         int (*declare)(const struct plugd_host *host, const struct plugd_channel *channel);
+
+        /* As option(), of one group of a PLUGD_GROUPS option. */
+        const struct plugd_value *(*setting)(
+                const struct plugd_host *host, const struct plugd_group *group, const char *name);
 };
 
 /* The descriptor. Members may be added at its end, so `size` says how far it reaches; a change of what is
  * here changes the symbol's name and PLUGD_ABI. */
 struct plugd_plugin {
-        uint32_t abi;     /* PLUGD_ABI */
-        uint32_t size;    /* sizeof(struct plugd_plugin) */
-        const char *name; /* as the file's, without .so */
-        const char *description;
+        uint32_t abi;            /* PLUGD_ABI */
+        uint32_t size;           /* sizeof(struct plugd_plugin) */
+        const char *name;        /* as the file's, without .so: [A-Za-z0-9_-]+ */
+        const char *description; /* a sentence */
         const struct plugd_option *options;
         size_t n_options;
         const struct plugd_channel *channels; /* none: open() declares them */
@@ -146,17 +161,18 @@ struct plugd_plugin {
         /* Takes a sample and hands it to emit(). Called at the configured interval, first at once, and when
          * event_fd is readable. -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
          * instance and opens it again, as at the start. Any other failure is shown, and read() is called
-         * again at the next interval. */
+         * again at the next interval. May be NULL in a plugin that only takes writes. */
         int (*read)(void *instance);
 
         /* A descriptor that becomes readable when read() should be called beside the interval, or a negative
-         * number. Asked for after open(). The plugin keeps it. May be NULL. */
+         * number. Asked for after open(). The plugin keeps it, and read() has to take what makes it
+         * readable. Several? Put them into an epoll descriptor. May be NULL. */
         int (*event_fd)(void *instance);
 
-        /* Sets a writable channel. May be NULL if there is none. */
+        /* Sets a writable channel, to a value of the channel's type. May be NULL if there is none. */
         int (*write)(void *instance, uint32_t channel, const struct plugd_value *value);
 
-        /* Ends an instance. */
+        /* Ends an instance. Not called after an open() that failed. */
         void (*close)(void *instance);
 };
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A host's clocks. One source rings at the earliest of its deadlines: silence, an ending that takes too
+ * long, the next start, the end of an episode. It isn't moved for every frame: it rings, looks, and is set
+ * again. Before a worker is blamed for its silence, the wire is looked at: it may be the loop that was busy,
+ * or the machine that stood still, so a worker always has the time between the warning and the end to
+ * answer.
+ */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+
+#include "host-internal.h"
+#include "util/clock.h"
+#include "util/text.h"
+
+#define WARN_USEC (10 * USEC_PER_SEC)
+#define KILL_USEC (5 * USEC_PER_SEC) /* after the warning */
+#define HEALTHY_USEC (60 * USEC_PER_SEC)
+#define EPISODE_USEC (10 * USEC_PER_SEC) /* without a drop, and it is over */
+#define RESTART_FIRST_USEC (1 * USEC_PER_SEC)
+#define RESTART_LAST_USEC (30 * USEC_PER_SEC)
+
+static bool listening(const Host *host)
+{
+        return host->pid > 0 && host->ending == HOST_NOT_ENDING;
+}
+
+/* When the worker's next answer is due. */
+static uint64_t due_usec(const Host *host)
+{
+        double period_usec = host->interval_sec * (double) USEC_PER_SEC;
+
+        return host->heard_usec + (uint64_t) MIN(period_usec, (double) WIRE_ALIVE_USEC);
+}
+
+static uint64_t silence_usec(const Host *host)
+{
+        return host->warned_usec > 0 ? host->warned_usec + KILL_USEC : due_usec(host) + WARN_USEC;
+}
+
+static uint64_t next_usec(const Host *host)
+{
+        uint64_t next = UINT64_MAX;
+
+        if (host->restart_usec > 0)
+                next = MIN(next, host->restart_usec);
+        if (host->deadline_usec > 0)
+                next = MIN(next, host->deadline_usec);
+        if (listening(host))
+                next = MIN(next, silence_usec(host));
+        if (listening(host) && host->opened && !host->failing && host->error)
+                next = MIN(next, host->started_usec + HEALTHY_USEC);
+        if (host->episode_usec > 0)
+                next = MIN(next, host->episode_last_usec + EPISODE_USEC);
+        return next;
+}
+
+void host_watch(Host *host)
+{
+        uint64_t next = next_usec(host);
+        int r;
+
+        if (next == UINT64_MAX) {
+                (void) sd_event_source_set_enabled(host->watch, SD_EVENT_OFF);
+                return;
+        }
+        r = sd_event_source_set_time(host->watch, next);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(host->watch, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_write(LOG_ERR, HOST_CONTEXT(host), "cannot set its clock: %s", strerror(-r));
+}
+
+void host_heard(Host *host)
+{
+        uint64_t now_usec = clock_monotonic_usec();
+        char duration[48];
+
+        if (host->ending == HOST_KILLED)
+                return;
+        if (host->warned_usec > 0) {
+                log_write(LOG_NOTICE, HOST_CONTEXT(host), "answers again, after %s",
+                        text_format_duration(duration, now_usec - host->heard_usec));
+                host_set_error(host, NULL);
+        }
+        host->warned_usec = 0;
+        host->heard_usec = now_usec;
+}
+
+static void on_silence(Host *host, uint64_t now_usec)
+{
+        char *text;
+        int waiting = 0;
+
+        /* Something is there that the loop had no time for yet. */
+        if (host->wire_paused || (ioctl(host->wire, FIONREAD, &waiting) == 0 && waiting > 0)) {
+                host->heard_usec = now_usec;
+                host->warned_usec = 0;
+                return;
+        }
+        if (host->warned_usec > 0) {
+                host_kill(host, text_printf("worker was silent for %u s past its due answer, and killed",
+                                        (unsigned) ((WARN_USEC + KILL_USEC) / USEC_PER_SEC)));
+                return;
+        }
+        host->warned_usec = now_usec;
+        text = text_printf("no answer from its worker for %u s: plugin '%s' has not returned",
+                (unsigned) (WARN_USEC / USEC_PER_SEC), host->sensor->plugin);
+        host_set_error(host, text);
+        log_write(LOG_WARNING, HOST_CONTEXT(host), "%s", host_last_error(host));
+}
+
+static void on_deadline(Host *host)
+{
+        if (host->ending == HOST_ASKED) {
+                host_kill(host,
+                        host->wanted && !host->restart_asked && !host->why
+                                ? text_printf("worker closed its connection but did not end, and was killed")
+                                : NULL);
+                return;
+        }
+        host->deadline_usec = 0;
+        host->stuck = true;
+        host_set_error(host,
+                text_printf("worker %d was killed but does not end: its device keeps it in the kernel; "
+                            "it is replaced when it is gone",
+                        (int) host->pid));
+        log_write(LOG_ERR, HOST_CONTEXT(host), "%s", host_last_error(host));
+}
+
+static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Host *host = userdata;
+        uint64_t now_usec = clock_monotonic_usec();
+
+        (void) source;
+        (void) usec;
+        if (host->restart_usec > 0 && now_usec >= host->restart_usec)
+                host_spawn(host);
+        if (host->deadline_usec > 0 && now_usec >= host->deadline_usec)
+                on_deadline(host);
+        if (listening(host) && now_usec >= silence_usec(host))
+                on_silence(host, now_usec);
+        if (listening(host) && host->opened && !host->failing && host->warned_usec == 0 &&
+                now_usec >= host->started_usec + HEALTHY_USEC)
+                host_set_error(host, NULL);
+        if (host->episode_usec > 0 && now_usec >= host->episode_last_usec + EPISODE_USEC)
+                host_over_limit_end(host);
+        host_watch(host);
+        host_tell(host);
+        return 0;
+}
+
+/* --- pauses
+ * ------------------------------------------------------------------------------------------------ */
+
+static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Host *host = userdata;
+
+        (void) source;
+        (void) usec;
+        if (host->wire_paused && host->wire_source) {
+                host->heard_usec = clock_monotonic_usec(); /* it could not make itself heard */
+                (void) sd_event_source_set_enabled(host->wire_source, SD_EVENT_ON);
+        }
+        if (host->errors_paused && host->errors_source)
+                (void) sd_event_source_set_enabled(host->errors_source, SD_EVENT_ON);
+        host->wire_paused = host->errors_paused = false;
+        return 0;
+}
+
+void host_pause(Host *host, bool *paused)
+{
+        sd_event_source *source = paused == &host->wire_paused ? host->wire_source : host->errors_source;
+
+        if (!source || sd_event_source_set_enabled(source, SD_EVENT_OFF) < 0)
+                return;
+        *paused = true;
+        if (sd_event_source_set_time_relative(host->pause, HOST_PAUSE_USEC) < 0 ||
+                sd_event_source_set_enabled(host->pause, SD_EVENT_ONESHOT) < 0)
+                (void) on_pause_end(host->pause, 0, host);
+}
+
+/* --- starts
+ * ------------------------------------------------------------------------------------------------ */
+
+uint64_t host_back_off(Host *host)
+{
+        uint64_t delay_usec = MIN(RESTART_FIRST_USEC << MIN(host->attempt, 16U), RESTART_LAST_USEC);
+        uint16_t random = 0;
+
+        /* Up to a tenth more: sensors that fell together don't get up together. */
+        (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
+        delay_usec += delay_usec / 10 * random / UINT16_MAX;
+        host->attempt++;
+        host->restart_usec = clock_monotonic_usec() + delay_usec;
+        return delay_usec;
+}
+
+static int add_clock(
+        Host *host, uint64_t accuracy_usec, sd_event_time_handler_t callback, sd_event_source **ret)
+{
+        int r = sd_event_add_time(
+                host->event, ret, CLOCK_MONOTONIC, UINT64_MAX, accuracy_usec, callback, host);
+
+        if (r >= 0)
+                r = sd_event_source_set_priority(*ret, HOST_PRIORITY);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        return MIN(r, 0);
+}
+
+int host_watch_start(Host *host)
+{
+        int r = add_clock(host, 100 * USEC_PER_MSEC, on_watch, &host->watch);
+
+        return r < 0 ? r : add_clock(host, 5 * USEC_PER_MSEC, on_pause_end, &host->pause);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The worker's loop: waits for the host, for the plugin's event descriptor, and for the earliest of three
+ * times: the next read (or open), and the next sign of life. One thread; while the plugin is in a call,
+ * nothing else happens, and the host notices.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include "group.h"
+#include "util/clock.h"
+#include "worker.h"
+
+#define OPEN_RETRY_FIRST_USEC (1 * USEC_PER_SEC)
+#define OPEN_RETRY_LAST_USEC (30 * USEC_PER_SEC)
+#define ALIVE_SHORTEST_USEC (1 * USEC_PER_SEC)
+#define NEVER UINT64_MAX
+
+/* So many events in a row of which read() made nothing: its descriptor is stuck, and would keep us busy. */
+#define IDLE_EVENTS_MAX 100
+
+typedef struct Loop {
+        int wire;
+        Bytes in;
+        Outlet outlet;
+        Instance instance;
+        uint64_t interval_usec;
+        uint64_t last_usec, next_usec; /* the last and the next read by interval, or open */
+        uint64_t retry_usec;           /* how long to wait after the next open that fails */
+        int event_fd;
+        unsigned idle_events;
+        bool event_muted; /* until the next read by interval */
+        bool failing;     /* read() has failed, and the host knows */
+        bool stop;
+} Loop;
+
+static int set_interval(Loop *loop, BytesReader *body)
+{
+        double interval_sec = bytes_get_f64(body);
+
+        if (body->failed || !(interval_sec >= 0.001 && interval_sec <= 86400))
+                return -EBADMSG;
+        loop->interval_usec = (uint64_t) (interval_sec * (double) USEC_PER_SEC);
+        return 0;
+}
+
+/* --- the host's side --------------------------------------------------------------------------------------
+ */
+
+/* What has come. -EPIPE: the host has gone. */
+static int receive(Loop *loop)
+{
+        uint8_t *to = bytes_reserve(&loop->in, 4096);
+        ssize_t n;
+
+        if (!to)
+                return -ENOMEM;
+        n = read(loop->wire, to, 4096);
+        if (n < 0)
+                return errno == EINTR ? 0 : -errno;
+        if (n == 0)
+                return -EPIPE;
+        loop->in.size += (size_t) n;
+        return 0;
+}
+
+static int take_start(Loop *loop, BytesReader *body, struct plugd_group *ret_options)
+{
+        if (bytes_get_u32(body) != WIRE_VERSION || set_interval(loop, body) < 0)
+                return -EBADMSG;
+        return wire_get_group(body, ret_options);
+}
+
+/* Blocks until the host has said START: there is nothing else to do before. */
+static int wait_for_start(Loop *loop, struct plugd_group *ret_options)
+{
+        for (;;) {
+                WireFrame frame;
+                int r = wire_next(loop->in.data, loop->in.size, &frame);
+
+                if (r == 0)
+                        r = receive(loop);
+                else if (r > 0 && frame.type == WIRE_STOP)
+                        r = -EPIPE;
+                else if (r > 0) {
+                        r = frame.type == WIRE_START ? take_start(loop, &frame.body, ret_options) : -EBADMSG;
+                        bytes_consume(&loop->in, frame.size);
+                        return r;
+                }
+                if (r < 0)
+                        return r;
+        }
+}
+
+static int obey(Loop *loop, WireFrame *frame)
+{
+        switch (frame->type) {
+        case WIRE_INTERVAL:
+                if (set_interval(loop, &frame->body) < 0)
+                        return -EBADMSG;
+                if (loop->instance.open && loop->next_usec != NEVER)
+                        loop->next_usec = loop->last_usec + loop->interval_usec;
+                return 0;
+        case WIRE_STOP:
+                loop->stop = true;
+                return 0;
+        case WIRE_START:
+        case WIRE_HELLO:
+        case WIRE_OPENED:
+        case WIRE_SAMPLE:
+        case WIRE_LOG:
+        case WIRE_FAILED:
+        case WIRE_ALIVE:
+        case WIRE_RECOVERED:
+                break;
+        }
+        return -EBADMSG;
+}
+
+static int listen_to_host(Loop *loop)
+{
+        WireFrame frame;
+        int r = receive(loop);
+
+        while (r == 0) {
+                r = wire_next(loop->in.data, loop->in.size, &frame);
+                if (r <= 0)
+                        break;
+                r = obey(loop, &frame);
+                bytes_consume(&loop->in, frame.size);
+        }
+        return r;
+}
+
+/* --- the plugin's side ------------------------------------------------------------------------------------
+ */
+
+static void close_and_retry(Loop *loop)
+{
+        instance_close(&loop->instance);
+        loop->event_fd = -1;
+        loop->failing = false;
+        loop->next_usec = clock_monotonic_usec() + loop->retry_usec;
+        loop->retry_usec = MIN(2 * loop->retry_usec, OPEN_RETRY_LAST_USEC);
+}
+
+static void open_instance(Loop *loop)
+{
+        if (instance_open(&loop->instance) < 0) {
+                close_and_retry(loop);
+                return;
+        }
+        loop->event_fd = instance_event_fd(&loop->instance);
+        loop->event_muted = false;
+        loop->idle_events = 0;
+        loop->next_usec = loop->instance.plugin->read ? clock_monotonic_usec() : NEVER;
+}
+
+static void read_instance(Loop *loop, bool by_event)
+{
+        uint64_t emitted = loop->instance.emitted;
+        int r = instance_read(&loop->instance);
+
+        if (r == -ENODEV) {
+                close_and_retry(loop);
+                return;
+        }
+        if (r < 0 && r != -EAGAIN) {
+                loop->failing = loop->event_muted = true;
+                return;
+        }
+        if (r == 0)
+                loop->retry_usec = OPEN_RETRY_FIRST_USEC;
+        if (loop->failing)
+                outlet_frame(&loop->outlet, WIRE_RECOVERED);
+        loop->failing = false;
+
+        loop->idle_events = by_event && loop->instance.emitted == emitted ? loop->idle_events + 1 : 0;
+        if (loop->idle_events == IDLE_EVENTS_MAX)
+                outlet_log(&loop->outlet, PLUGD_WARNING,
+                        "its event descriptor stays readable though read() finds nothing: it is asked at "
+                        "the "
+                        "interval only");
+        if (loop->idle_events >= IDLE_EVENTS_MAX)
+                loop->event_muted = true;
+}
+
+static void on_time(Loop *loop, uint64_t now_usec)
+{
+        if (!loop->instance.open) {
+                open_instance(loop);
+                return;
+        }
+        /* In step with the interval; what was missed is left out. */
+        loop->last_usec = now_usec - loop->next_usec < loop->interval_usec ? loop->next_usec : now_usec;
+        loop->next_usec = loop->last_usec + loop->interval_usec;
+        loop->event_muted = false;
+        read_instance(loop, false);
+}
+
+/* --- both -------------------------------------------------------------------------------------------------
+ */
+
+/* Says ALIVE when it is time, and gives the time when it is again. A little early is better than waking up
+ * once more for it. */
+static uint64_t show_life(Loop *loop)
+{
+        uint64_t period_usec = MAX(MIN(loop->interval_usec, WIRE_ALIVE_USEC), ALIVE_SHORTEST_USEC);
+
+        if (loop->outlet.bytes.size == 0 &&
+                clock_monotonic_usec() + period_usec / 8 >= loop->outlet.sent_usec + period_usec)
+                outlet_frame(&loop->outlet, WIRE_ALIVE);
+        outlet_flush(&loop->outlet);
+        return loop->outlet.sent_usec + period_usec;
+}
+
+static int wait_for_something(Loop *loop, uint64_t until_usec)
+{
+        uint64_t now_usec = clock_monotonic_usec();
+        uint64_t wait_usec = until_usec > now_usec ? until_usec - now_usec : 0;
+        struct timespec timeout = {
+                (time_t) (wait_usec / USEC_PER_SEC), (long) (wait_usec % USEC_PER_SEC) * 1000};
+        struct pollfd polled[2] = {
+                {.fd = loop->wire, .events = POLLIN},
+                {.fd = loop->event_muted ? -1 : loop->event_fd, .events = POLLIN},
+        };
+
+        if (ppoll(polled, 2, &timeout, NULL) < 0)
+                return errno == EINTR ? 0 : -errno;
+        if (polled[0].revents) {
+                int r = listen_to_host(loop);
+
+                if (r < 0 || loop->stop)
+                        return r;
+        }
+        if (polled[1].revents & POLLNVAL) {
+                outlet_log(&loop->outlet, PLUGD_WARNING,
+                        "its event descriptor is not an open one: it is asked at the interval only");
+                loop->event_fd = -1;
+        } else if (polled[1].revents && loop->instance.plugin->read) {
+                read_instance(loop, true);
+        }
+        return 0;
+}
+
+static int go_round(Loop *loop)
+{
+        int r = 0;
+
+        loop->next_usec = clock_monotonic_usec();
+        while (r == 0 && !loop->stop && loop->outlet.error == 0) {
+                uint64_t now_usec = clock_monotonic_usec(), life_usec;
+
+                if (now_usec >= loop->next_usec)
+                        on_time(loop, now_usec);
+                life_usec = show_life(loop);
+                r = wait_for_something(loop, MIN(loop->next_usec, life_usec));
+        }
+        return r < 0 ? r : loop->outlet.error;
+}
+
+static void say_hello(Loop *loop, uint32_t sandbox, const char *words)
+{
+        Bytes *bytes = &loop->outlet.bytes;
+        size_t mark = wire_begin(bytes, WIRE_HELLO);
+
+        bytes_put_u32(bytes, WIRE_VERSION);
+        bytes_put_u32(bytes, sandbox);
+        wire_end(bytes, mark);
+        if (words[0]) {
+                char text[512];
+
+                snprintf(text, sizeof(text), "parts of the sandbox are not there: %s", words);
+                outlet_log(&loop->outlet, PLUGD_DEBUG, text);
+        }
+        outlet_flush(&loop->outlet);
+}
+
+int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t sandbox, const char *words)
+{
+        Loop loop = {
+                .wire = wire,
+                .outlet = {.fd = wire},
+                .retry_usec = OPEN_RETRY_FIRST_USEC,
+                .event_fd = -1,
+        };
+        _cleanup_(freep) char *error = NULL;
+        const struct plugd_plugin *found;
+        struct plugd_group options = {0};
+        int r;
+
+        say_hello(&loop, sandbox, words);
+        r = wait_for_start(&loop, &options);
+        if (r < 0)
+                goto finish;
+
+        r = plugin_load(plugin_folder, plugin, &found, &error);
+        if (r < 0) {
+                outlet_failed(&loop.outlet, WIRE_FAILED_LOAD, r, error ? error : strerror(-r));
+                outlet_flush(&loop.outlet);
+                goto finish;
+        }
+        instance_init(&loop.instance, found, &loop.outlet);
+        loop.instance.options = options;
+        options = (struct plugd_group){0};
+        r = go_round(&loop);
+        instance_deinit(&loop.instance);
+        outlet_flush(&loop.outlet);
+
+finish:
+        group_deinit(&options);
+        bytes_deinit(&loop.in);
+        bytes_deinit(&loop.outlet.bytes);
+        /* A host that is gone is no fault of ours. */
+        return r == 0 || r == -EPIPE || r == -ECONNRESET ? 0 : 1;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * plugd-worker: runs one instance of one plugin for the daemon, in a sandbox. Links libc alone, and is small
+ * on purpose: there is one for each sensor. It shuts itself in before any of the plugin's code is loaded,
+ * says HELLO on the wire, waits for START, and then goes round loop.c until it is told to stop or the daemon
+ * is gone.
+ */
+
+#include "../../plugins/plugin.h"
+#include "util/bytes.h"
+#include "util/macros.h"
+#include "wire.h"
+
+/* --- sandbox: main steps in sandbox.c, the parts in sandbox-*.c
+ * -------------------------------------------- */
+
+/* Shuts this process in, for good. What holds (WIRE_SANDBOX_*); words gets what does not, and why, or "". */
+uint32_t sandbox_enter(const char *plugin_folder, char words[static 256]);
+int sandbox_seccomp(void);                       /* 0 or -errno */
+int sandbox_landlock(const char *plugin_folder); /* 0 or -errno */
+
+/* --- load: finding a plugin and looking at what it says of itself
+ * ------------------------------------------ */
+
+/* 0, or -errno with a sentence. The plugin stays loaded for good. */
+int plugin_load(const char *folder, const char *name, const struct plugd_plugin **ret, char **ret_error);
+/* Is this descriptor, found as name, one that we can work with? 0, or -EINVAL with a sentence. */
+int plugin_check(const struct plugd_plugin *plugin, const char *name, char **ret_error);
+/* Prints what descriptor.h wants to read. 0 or -errno. */
+int plugin_describe(const struct plugd_plugin *plugin, FILE *out);
+/* Of the descriptor, or given to declare(). 0 or -EINVAL. */
+int channel_check(const struct plugd_channel *channel);
+
+/* --- outlet: what goes to the host, in batches
+ * ------------------------------------------------------------- */
+
+typedef struct Outlet {
+        int fd;
+        Bytes bytes;
+        uint64_t sent_usec; /* monotonic: when a frame was last written */
+        int error;          /* of the first write that failed: the host is gone */
+} Outlet;
+
+/* Writes what has gathered. The wire is a blocking descriptor: a host that reads slowly slows the plugin. */
+void outlet_flush(Outlet *outlet);
+void outlet_frame(Outlet *outlet, WireType type); /* of a frame without a body */
+void outlet_log(Outlet *outlet, enum plugd_priority priority, const char *text);
+void outlet_failed(Outlet *outlet, WireFailure what, int error, const char *sentence);
+
+/* --- instance: the plugin's life, and what it may ask of us
+ * ------------------------------------------------ */
+
+#define INSTANCE_TEXT_MAX 1024
+
+typedef struct Instance {
+        const struct plugd_plugin *plugin;
+        struct plugd_group options;
+        struct plugd_host host;
+        Outlet *outlet;
+        struct plugd_channel *channels; /* copies, of declared channels too */
+        size_t n_channels;
+        void *data; /* the plugin's own */
+        bool open, opening;
+        uint64_t emitted;
+        char error[INSTANCE_TEXT_MAX]; /* what it last logged as an error in the call under way; "" */
+} Instance;
+
+void instance_init(Instance *instance, const struct plugd_plugin *plugin, Outlet *outlet);
+void instance_deinit(Instance *instance);
+/* 0 and OPENED told to the host, or the plugin's -errno and that told. */
+int instance_open(Instance *instance);
+/* What the plugin said, -ENODEV and other failures told to the host. -EAGAIN is told to nobody. */
+int instance_read(Instance *instance);
+int instance_event_fd(Instance *instance); /* -1: none */
+void instance_close(Instance *instance);
+
+/* --- loop -------------------------------------------------------------------------------------------------
+ */
+
+/* Serves the host on this descriptor until it says STOP or goes: 0; or 1 after a fault that it was told. */
+int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t sandbox, const char *words);

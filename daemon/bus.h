@@ -7,20 +7,22 @@
  * bus-sensor.c are the interfaces.
  */
 
-#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
 
+#include "bus-names.h"
 #include "manager.h"
-
-#define BUS_NAME "com.cloudplugs.Gateway1"
-#define BUS_PATH "/com/cloudplugs/Gateway1"
-#define BUS_SENSORS_PATH BUS_PATH "/sensors"
-#define BUS_INTERFACE_MANAGER BUS_NAME ".Manager"
-#define BUS_INTERFACE_SENSOR BUS_NAME ".Sensor"
 
 typedef struct Bus Bus;
 
-/* Connects and exposes. A bus that isn't there is said once and tried again: the gateway works without.
- * -EEXIST with a sentence: the name has an owner, another plugd runs. */
+/*
+ * Connects, exposes and becomes the manager's observer. Call it before manager_start() and before the loop
+ * runs: it waits for the bus's word on the name, but no longer than 2 s, so that a second plugd ends before
+ * it has touched anything: -EEXIST with a sentence. Other failures are -ENOMEM and the like.
+ *
+ * A bus that isn't there, is lost later or doesn't give the name is not a failure: it is said once and tried
+ * again after 1 s, growing to a minute. The gateway works without.
+ */
 int bus_new(Bus **ret, sd_event *event, Manager *manager, bool user, char **ret_error);
+/* Leaves the bus at once, and the manager without an observer. */
 Bus *bus_free(Bus *bus);
 DEFINE_CLEANUP(Bus, bus_free);

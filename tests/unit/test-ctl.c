@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What plugctl prints for people: columns, what may not reach a terminal, values, ages. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+#include <time.h>
+
+#include "ctl/format.h"
+#include "ctl/table.h"
+
+/* What print() writes, as text. */
+static char *printed(const Table *table, const char *indent, size_t max)
+{
+        char *text = NULL;
+        size_t size;
+        FILE *file = open_memstream(&text, &size);
+
+        assert_non_null(file);
+        assert_int_equal(table_print(table, file, indent, max), 0);
+        fclose(file);
+        return text;
+}
+
+#define ASSERT_PRINTS(table, indent, max, expected)                                                         \
+        do {                                                                                                \
+                _cleanup_(freep) char *text_ = printed(table, indent, max);                                 \
+                assert_string_equal(text_, expected);                                                       \
+        } while (false)
+
+static const char *const headings[] = {"NAME", "AGE", "WHAT"};
+
+static void test_columns(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(3, headings, false);
+
+        table_align_right(table, 1);
+        table_add(table, STYLE_PLAIN, "door");
+        table_add(table, STYLE_PLAIN, "5 s");
+        table_add(table, STYLE_PLAIN, "true");
+        table_add(table, STYLE_GOOD, "greenhouse");
+        table_add(table, STYLE_PLAIN, "12 min");
+        table_add(table, STYLE_PLAIN, "21.5 °C");
+        table_add(table, STYLE_PLAIN, "x");
+        ASSERT_PRINTS(table, "", 0,
+                "NAME           AGE  WHAT\n"
+                "door           5 s  true\n"
+                "greenhouse  12 min  21.5 °C\n"
+                "x\n");
+        /* Only the last column gives way. */
+        ASSERT_PRINTS(table, "> ", 26,
+                "> NAME           AGE  WHAT\n"
+                "> door           5 s  true\n"
+                "> greenhouse  12 min  21.…\n"
+                "> x\n");
+}
+
+static void test_empty_columns_are_left_out(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(3, headings, false);
+        _cleanup_(table_freep) Table *bare = table_new(2, NULL, false);
+
+        table_add(table, STYLE_PLAIN, "door");
+        table_add(table, STYLE_PLAIN, NULL);
+        table_add(table, STYLE_PLAIN, "true");
+        ASSERT_PRINTS(table, "", 0, "NAME  WHAT\ndoor  true\n");
+        /* Without headings the first row counts. */
+        table_add(bare, STYLE_PLAIN, "State");
+        table_add(bare, STYLE_PLAIN, "online");
+        ASSERT_PRINTS(bare, "", 0, "State  online\n");
+}
+
+static void test_colors(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(2, NULL, true);
+
+        table_add(table, STYLE_GOOD, "ok");
+        table_add(table, STYLE_PLAIN, "plain");
+        table_add(table, STYLE_BAD, "failing");
+        table_add(table, STYLE_DIM, "");
+        /* Escapes take no columns. */
+        ASSERT_PRINTS(table, "", 0, "\033[32mok\033[0m       plain\n\033[31mfailing\033[0m\n");
+}
+
+static void test_wide_text(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(2, NULL, false);
+
+        assert_int_equal(text_width("°C"), 2);
+        assert_int_equal(text_width("温度"), 4);
+        assert_int_equal(text_width("e\xcc\x81"), 1); /* a combining accent */
+        assert_int_equal(text_width("\xff\xfe"), 2);  /* not UTF-8: byte by byte */
+        assert_int_equal(text_width("\xe2\x82"), 2);  /* cut off */
+        table_add(table, STYLE_PLAIN, "温度");
+        table_add(table, STYLE_PLAIN, "a");
+        table_add(table, STYLE_PLAIN, "ab");
+        table_add(table, STYLE_PLAIN, "b");
+        ASSERT_PRINTS(table, "", 0, "温度  a\nab    b\n");
+}
+
+/* A value or an error may come from a stranger: it doesn't get to drive the terminal. */
+static void test_clean(void **state _unused_)
+{
+        static const struct {
+                const char *text;
+                size_t max;
+                const char *clean;
+        } cases[] = {
+                {"", 0, ""},
+                {"plain °C 温", 0, "plain °C 温"},
+                {"a\033[2Jb", 0, "a?[2Jb"},
+                {"two\nlines\tand\rmore", 0, "two lines and?more"},
+                {"\xc2\x9b"
+                 "31m",
+                        0, "?31m"}, /* the C1 form of ESC [ */
+                {"a\xe2\x80\xae"
+                 "b",
+                        0, "a?b"}, /* right to left from here */
+                {"\x7f\x01", 0, "??"},
+                {"bad \xff\xc0\xaf utf", 0, "bad ??? utf"},
+                {"cut \xe2\x82", 0, "cut ??"},
+                {"12345", 5, "12345"},
+                {"123456", 5, "1234…"},
+                {"温温温", 5, "温温…"},
+                {"温温温", 4, "温…"},
+                {"123456", 1, "…"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(freep) char *clean = text_clean(cases[i].text, cases[i].max);
+
+                assert_string_equal(clean, cases[i].clean);
+        }
+}
+
+static void test_values(void **state _unused_)
+{
+        static const struct {
+                const char *json, *unit, *text;
+        } cases[] = {
+                {"21.5", "°C", "21.5 °C"},
+                {"21.5", NULL, "21.5"},
+                {"21.5", "", "21.5"},
+                {"3", "", "3"},
+                {"-9007199254740993", NULL, "-9007199254740993"},
+                {"123456789012.0", NULL, "123456789012"},
+                {"1000", "B", "1000 B"},
+                {"-5", "B", "-5 B"},
+                {"25276510208", "B", "24 GiB"},
+                {"1536.5", "B", "1.5 KiB"},
+                {"0.58778525229247314", NULL, "0.5877852523"},
+                {"1e300", NULL, "1e+300"},
+                {"true", NULL, "true"},
+                {"null", NULL, "null"},
+                {"\"open\"", NULL, "open"},
+                {"{\"a\":[1,null]}", NULL, "{\"a\":[1,null]}"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(json_freep) Json *json = json_parse(cases[i].json, strlen(cases[i].json), NULL);
+                _cleanup_(freep) char *text = format_value(json, cases[i].unit);
+
+                assert_non_null(json);
+                assert_string_equal(text, cases[i].text);
+        }
+}
+
+static void test_times(void **state _unused_)
+{
+        char buffer[48];
+
+        assert_string_equal(format_age(buffer, 0, 1700000000000000), "-");
+        assert_string_equal(format_age(buffer, 1700000000000000, 1700000065000000), "1 min 5 s");
+        /* The clock was set back since. */
+        assert_string_equal(format_age(buffer, 1700000000000000, 1600000000000000), "0 ms");
+        assert_int_equal(setenv("TZ", "UTC", 1), 0);
+        tzset();
+        assert_string_equal(format_time(buffer, 1700000000999999), "2023-11-14 22:13:20");
+        assert_string_equal(format_time(buffer, 0), "-");
+}
+
+static void test_states(void **state _unused_)
+{
+        assert_int_equal(format_state_style("online"), STYLE_GOOD);
+        assert_int_equal(format_state_style("connecting"), STYLE_BUSY);
+        assert_int_equal(format_state_style("refused"), STYLE_BAD);
+        assert_int_equal(format_state_style("running"), STYLE_GOOD);
+        assert_int_equal(format_state_style("stuck"), STYLE_BAD);
+        assert_int_equal(format_state_style("something new"), STYLE_PLAIN);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_columns),
+                cmocka_unit_test(test_empty_columns_are_left_out),
+                cmocka_unit_test(test_colors),
+                cmocka_unit_test(test_wide_text),
+                cmocka_unit_test(test_clean),
+                cmocka_unit_test(test_values),
+                cmocka_unit_test(test_times),
+                cmocka_unit_test(test_states),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# tests/run.sh [--quick]: installs what is missing, builds, runs everything. Needs root on Debian 12, no terminal, and
+# after the first run no network. The last line is "N passed, N failed, N skipped".
+#
+#     gcc        warnings are errors: unit tests, checks, scenarios
+#     sanitize   clang, address and undefined behaviour sanitizers: unit tests, and scenarios (not with --quick)
+
+set -u -o pipefail
+# shellcheck source=tests/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+quick=
+for argument; do
+    case $argument in
+    --quick) quick=yes ;;
+    -h | --help)
+        sed -n '4,9s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "run.sh: unknown argument '$argument'; it takes --quick" >&2
+        exit 2
+        ;;
+    esac
+done
+
+require_machine
+mkdir -p "$builds"
+results=$builds/results
+rm -rf "$results"
+mkdir -p "$results"
+require_packages ''
+cd "$root" || exit 1
+
+# step NAME COMMAND…: a step counts as one test of its own where it has no finer result (a build).
+step() {
+    local name=$1 begin=$SECONDS status
+    shift
+    printf '== %s\n' "$name"
+    if "$@" </dev/null >"$results/$name.log" 2>&1; then
+        status=passed
+    else
+        status=failed
+    fi
+    printf '   %s after %d s\n' "$status" $((SECONDS - begin))
+    [ "$status" = passed ] && return 0
+    tail -n 60 "$results/$name.log"
+    echo "   (all of it: $results/$name.log)"
+    return 1
+}
+
+# counted NAME COMMAND…: the same for what counts as one test.
+counted() {
+    if step "$@"; then
+        echo "passed $1" >>"$results/steps"
+    else
+        echo "failed $1" >>"$results/steps"
+        return 1
+    fi
+}
+
+unit() {
+    local name=$1
+
+    # The result is in the file even if a test failed; without the file nothing ran, which counts as a failure.
+    rm -f "$builds/$name/meson-logs/testlog.json"
+    step "$name-unit" meson test -C "$builds/$name" --no-rebuild --print-errorlogs
+    cp "$builds/$name/meson-logs/testlog.json" "$results/$name-unit.json" 2>/dev/null ||
+        echo "failed $name-unit" >>"$results/steps"
+}
+
+scenarios() {
+    local name=$1
+    shift
+
+    step "$name-scenarios" env PLUGD_BUILD="$builds/$name" PLUGD_PLATFORM="$builds/gcc/tests/platform" \
+        /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --durations=10 --junitxml="$results/$name-scenarios.xml" \
+        "$@" tests/scenarios
+    [ -s "$results/$name-scenarios.xml" ] || echo "failed $name-scenarios" >>"$results/steps"
+}
+
+if CC=gcc counted gcc-build build gcc -Dwerror=true; then
+    unit gcc
+    scenarios gcc
+fi
+
+# Leaks are looked for in the daemon alone: a worker's sandbox takes away what the leak checker needs.
+export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=halt_on_error=1:exitcode=99:print_stacktrace=1
+if CC=clang counted sanitize-build build sanitize -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false; then
+    unit sanitize
+    if [ -z "$quick" ]; then
+        scenarios sanitize -m "not plain"
+    fi
+fi
+
+/usr/bin/python3 tests/count.py "$results"

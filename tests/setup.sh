@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# What tests/run.sh and tests/demo.sh share: the right machine, the packages, a build. To be sourced.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+builds=${PLUGD_BUILDS:-$root/build-tests}
+
+export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+require_machine() {
+    [ "$(id -u)" -eq 0 ] || die "has to run as root, to install packages: sudo $0"
+    [ -f /etc/debian_version ] || die "needs Debian 12 or a system made from it: it installs packages with apt-get"
+}
+
+# require_packages PROFILE: the Build-Depends of debian/control. Asks the network only when something is missing.
+require_packages() {
+    local profile=$1
+
+    if command -v dpkg-checkbuilddeps >/dev/null && command -v c++ >/dev/null &&
+        dpkg-checkbuilddeps ${profile:+-P "$profile"} "$root/debian/control" 2>/dev/null; then
+        return
+    fi
+    echo "installing the packages that debian/control names"
+    export DEBIAN_FRONTEND=noninteractive
+    # Debian starts the services that it installs; nobody here has asked for a broker on port 1883.
+    local policy=/usr/sbin/policy-rc.d made_policy=
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=yes
+    fi
+    {
+        apt-get -q update &&
+            apt-get -q -y --no-install-recommends ${profile:+-P "$profile"} build-dep "$root/"
+    } </dev/null >"$builds/packages.log" 2>&1
+    local status=$?
+    [ -z "$made_policy" ] || rm -f "$policy"
+    [ "$status" -eq 0 ] || {
+        tail -20 "$builds/packages.log" >&2
+        die "could not install the packages that debian/control names (see $builds/packages.log)"
+    }
+}
+
+# build NAME [MESON OPTION…]: into $builds/NAME.
+build() {
+    local folder=$builds/$1
+    shift
+
+    if [ -f "$folder/build.ninja" ]; then
+        meson setup --reconfigure "$@" "$folder" "$root"
+    else
+        rm -rf "$folder"
+        meson setup -Dtests=enabled "$@" "$folder" "$root"
+    fi && meson compile -C "$folder"
+}

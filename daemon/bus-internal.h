@@ -61,6 +61,7 @@ struct Bus {
         sd_event_source *retry; /* NULL while connected */
 
         sd_event_source *soon, *later; /* two ways to bus_flush() */
+        uint64_t later_usec;           /* when the second is due; UINT64_MAX: it isn't set */
         BusPace prompt, steady;        /* of the manager */
         BusManagerShown shown;
         BusSensor *sensors; /* those that changed once */

@@ -253,8 +253,15 @@ void bus_manager_flush(Bus *bus, uint64_t now_usec, uint64_t *next_usec)
 
         if (bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec))
                 n = show_prompt(bus, names, n);
-        if (bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec))
+        if (bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec)) {
                 n = show_counters(bus, names, n);
+                /* What is on its way gets confirmed soon: nobody says so, so look again until it is. */
+                if (manager_connected_since_usec(bus->manager) > 0 &&
+                        bus->shown.counters.spool_messages > 0) {
+                        bus->steady.dirty = true;
+                        *next_usec = MIN(*next_usec, now_usec + BUS_STEADY_USEC);
+                }
+        }
         names[n] = NULL;
         if (n > 0)
                 bus_tell(bus, BUS_PATH, BUS_INTERFACE_MANAGER, names);

@@ -19,7 +19,7 @@
 #define START_USEC (2 * USEC_PER_SEC) /* for the bus's word on the name, before the loop runs */
 #define RETRY_MIN_USEC (1 * USEC_PER_SEC)
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
-#define LATER_ACCURACY_USEC (50 * USEC_PER_MSEC) /* so that what is due together wakes us once */
+#define LATER_ACCURACY_USEC (200 * USEC_PER_MSEC) /* so that what is due together wakes us once */
 
 static int bus_connect(Bus *bus, char **ret_error);
 
@@ -42,14 +42,20 @@ bool bus_pace_due(BusPace *pace, uint64_t gap_usec, uint64_t now_usec, uint64_t 
         return true;
 }
 
+/* At this time, if not before. */
 static void bus_flush_at(Bus *bus, uint64_t usec)
 {
-        int r = sd_event_source_set_time(bus->later, usec);
+        int r;
 
+        if (bus->later_usec <= usec)
+                return;
+        r = sd_event_source_set_time(bus->later, usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(bus->later, SD_EVENT_ONESHOT);
         if (r < 0)
                 log_debug("bus: cannot set a timer: %s", strerror(-r));
+        else
+                bus->later_usec = usec;
 }
 
 static void bus_flush(Bus *bus)
@@ -78,17 +84,23 @@ static int on_soon(sd_event_source *source _unused_, void *userdata)
 
 static int on_later(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata)
 {
-        bus_flush(userdata);
+        Bus *bus = userdata;
+
+        bus->later_usec = UINT64_MAX;
+        bus_flush(bus);
         return 0;
 }
 
-/* The flush comes once per turn of the loop, however often this is called. */
-static void bus_mark(Bus *bus, BusPace *pace)
+/* Told after this turn of the loop, with what else happens in it, or when it may be told again. */
+static void bus_mark(Bus *bus, BusPace *pace, uint64_t gap_usec)
 {
         if (pace->dirty)
                 return;
         pace->dirty = true;
-        sd_event_source_set_enabled(bus->soon, SD_EVENT_ONESHOT);
+        if (pace->told_usec == 0 || clock_monotonic_usec() >= pace->told_usec + gap_usec)
+                sd_event_source_set_enabled(bus->soon, SD_EVENT_ONESHOT);
+        else
+                bus_flush_at(bus, pace->told_usec + gap_usec);
 }
 
 static BusSensor *bus_find_sensor(Bus *bus, Host *host)
@@ -112,9 +124,9 @@ static void on_changed(void *userdata)
 
         if (!bus->named)
                 return;
-        if (bus_manager_differs(bus))
-                bus_mark(bus, &bus->prompt);
-        bus_mark(bus, &bus->steady);
+        if (!bus->prompt.dirty && bus_manager_differs(bus))
+                bus_mark(bus, &bus->prompt, BUS_PROMPT_USEC);
+        bus_mark(bus, &bus->steady, BUS_STEADY_USEC);
 }
 
 static void on_host_changed(Host *host, void *userdata)
@@ -123,7 +135,7 @@ static void on_host_changed(Host *host, void *userdata)
         BusSensor *sensor;
 
         if (bus->named && (sensor = bus_find_sensor(bus, host)))
-                bus_mark(bus, &sensor->prompt);
+                bus_mark(bus, &sensor->prompt, BUS_PROMPT_USEC);
 }
 
 static void on_host_sampled(Host *host, void *userdata)
@@ -132,7 +144,7 @@ static void on_host_sampled(Host *host, void *userdata)
         BusSensor *sensor;
 
         if (bus->named && (sensor = bus_find_sensor(bus, host)))
-                bus_mark(bus, &sensor->steady);
+                bus_mark(bus, &sensor->steady, BUS_STEADY_USEC);
 }
 
 void bus_tell(Bus *bus, const char *path, const char *interface, const char **names)
@@ -402,6 +414,7 @@ int bus_new(Bus **ret, sd_event *event, Manager *manager, bool user, char **ret_
                 .manager = manager,
                 .user = user,
                 .retry_usec = RETRY_MIN_USEC,
+                .later_usec = UINT64_MAX,
         };
         r = bus_start(bus, ret_error);
         if (r < 0)

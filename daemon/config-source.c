@@ -106,45 +106,45 @@ static int scan_string(Scan *scan)
         return scan_fail(scan, "the string that begins here is never closed by \"");
 }
 
-/* Integers become wide ones; anything else goes through as it is. */
-static int scan_number(Scan *scan)
+/* What follows the whole part of a floating-point number: its length, 0 if this is none. */
+static size_t fraction_length(const char *text)
+{
+        size_t length = *text == '.' ? strspn(text, "0123456789.") : 0;
+        const char *exponent = text + length;
+        size_t sign = *exponent && (exponent[1] == '+' || exponent[1] == '-'), digits;
+
+        if (*exponent != 'e' && *exponent != 'E')
+                return length;
+        digits = strspn(exponent + 1 + sign, "0123456789");
+        return digits > 0 ? length + 1 + sign + digits : length;
+}
+
+/* Integers become wide ones, and what is too wide for that becomes infinity, which is refused wherever a
+ * number goes. All else goes through as it is. */
+static void scan_number(Scan *scan)
 {
         const char *start = scan->at, *p = start;
         bool hex = p[0] == '0' && (p[1] == 'x' || p[1] == 'X') && isxdigit((unsigned char) p[2]);
-        char *end;
+        size_t digits, fraction;
 
-        if (hex) {
-                errno = 0;
-                if (strtoull(p, &end, 16) > INT64_MAX || errno == ERANGE)
-                        return scan_fail(scan, "%.*s is too large a number", (int) MIN(end - p, 40), p);
-                p = end;
+        p += hex ? 2 : *p == '+' || *p == '-';
+        digits = strspn(p, hex ? "0123456789abcdefABCDEF" : "0123456789");
+        p += digits;
+        fraction = hex ? 0 : fraction_length(p);
+        scan->at = p + fraction;
+        if (fraction > 0 || digits == 0) {
+                bytes_put(&scan->source->text, start, (size_t) (scan->at - start));
+                return;
+        }
+        errno = 0;
+        strtoll(start, NULL, hex ? 16 : 10);
+        if (errno == ERANGE) {
+                bytes_put(&scan->source->text, "1e999", 5);
         } else {
-                p += *p == '+' || *p == '-';
-                p += strspn(p, "0123456789");
-                if (*p == '.' || ((*p == 'e' || *p == 'E') && p[1 + (p[1] == '+' || p[1] == '-')] >= '0' &&
-                                         p[1 + (p[1] == '+' || p[1] == '-')] <= '9')) {
-                        p += strspn(p, "0123456789.");
-                        if (*p == 'e' || *p == 'E') {
-                                p += 1 + (p[1] == '+' || p[1] == '-');
-                                p += strspn(p, "0123456789");
-                        }
-                        bytes_put(&scan->source->text, start, (size_t) (p - start));
-                        scan->at = p;
-                        return 0;
-                }
-                errno = 0;
-                strtoll(start, NULL, 10);
-                if (errno == ERANGE)
-                        return scan_fail(
-                                scan, "%.*s is too large a number", (int) MIN(p - start, 40), start);
-        }
-        bytes_put(&scan->source->text, start, (size_t) (p - start));
-        if (isdigit((unsigned char) start[0]) || (p > start + 1)) {
+                bytes_put(&scan->source->text, start, (size_t) (p - start));
                 put(scan, 'L');
-                p += *p == 'L' ? 1 + (p[1] == 'L') : 0;
         }
-        scan->at = p;
-        return 0;
+        scan->at += *p == 'L' ? 1 + (p[1] == 'L') : 0;
 }
 
 static int scan_open(Scan *scan)
@@ -218,7 +218,7 @@ static int scan_token(Scan *scan)
         if (c == '"') {
                 r = scan_string(scan);
         } else if (isdigit(c) || c == '+' || c == '-' || c == '.') {
-                r = scan_number(scan);
+                scan_number(scan);
         } else if (isalpha(c) || c == '*') {
                 while (isalnum((unsigned char) *scan->at) || (*scan->at && strchr("*_-", *scan->at)))
                         put(scan, *scan->at++);

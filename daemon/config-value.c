@@ -34,7 +34,13 @@ const char *config_type_name(const config_setting_t *setting)
 
 static int fail_type(ConfigReader *reader, const config_setting_t *setting, const char *wanted)
 {
-        config_fail(reader, setting, "this has to be %s, and is %s", wanted, config_type_name(setting));
+        /* Also what is written as an integer, and doesn't fit into 64 bits. */
+        if (config_setting_type(setting) == CONFIG_TYPE_FLOAT &&
+                !isfinite(config_setting_get_float(setting)))
+                config_fail(reader, setting, "this number is too large");
+        else
+                config_fail(
+                        reader, setting, "this has to be %s, and is %s", wanted, config_type_name(setting));
         return -EINVAL;
 }
 
@@ -60,12 +66,10 @@ int config_get_number(ConfigReader *reader, const config_setting_t *setting, dou
                 return 0;
         case CONFIG_TYPE_FLOAT:
                 number = config_setting_get_float(setting);
-                if (isfinite(number)) {
-                        *ret = number;
-                        return 0;
-                }
-                config_fail(reader, setting, "this number is too large");
-                return -EINVAL;
+                if (!isfinite(number))
+                        break;
+                *ret = number;
+                return 0;
         }
         return fail_type(reader, setting, "a number");
 }

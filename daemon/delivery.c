@@ -44,6 +44,7 @@ struct Delivery {
         DeliveryStats stats;
         sd_event_source *advance, *timer;
         bool running;
+        bool lost;  /* the link has noticed, and will tell: nothing goes until then */
         bool armed; /* advance() will run */
         uint64_t timer_usec;
 
@@ -83,8 +84,8 @@ static void arm(Delivery *delivery)
 
 static bool may_send(const Delivery *delivery)
 {
-        return delivery->running && delivery->retry_usec == 0 && !link_congested(delivery->link) &&
-               delivery->n_sent < BARRIERS_MAX &&
+        return delivery->running && !delivery->lost && delivery->retry_usec == 0 &&
+               !link_congested(delivery->link) && delivery->n_sent < BARRIERS_MAX &&
                delivery->flight_messages < delivery->batch_messages * FLIGHT_BATCHES_MESSAGES &&
                delivery->flight_bytes < delivery->batch_bytes * FLIGHT_BATCHES_BYTES;
 }
@@ -120,7 +121,7 @@ static uint64_t next_due_usec(const Delivery *delivery)
 /* A timer that rings too early only looks again; it is set anew where it would ring too late. */
 static void set_timer(Delivery *delivery)
 {
-        uint64_t due = delivery->running ? next_due_usec(delivery) : UINT64_MAX;
+        uint64_t due = delivery->running && !delivery->lost ? next_due_usec(delivery) : UINT64_MAX;
 
         if (due == UINT64_MAX && delivery->timer_usec != UINT64_MAX) {
                 (void) sd_event_source_set_enabled(delivery->timer, SD_EVENT_OFF);
@@ -203,8 +204,10 @@ static int send_one(Delivery *delivery, bool follows, bool *corked)
         }
         if (r > 0)
                 r = publish(delivery, &sample, &bytes);
-        if (r == -ENOTCONN) /* the link tells what happened */
+        if (r == -ENOTCONN) {
+                delivery->lost = true;
                 return 0;
+        }
         if (r == -EINVAL || r == -EMSGSIZE)
                 skip(delivery, &sample, r);
         else if (r < 0) {
@@ -233,7 +236,9 @@ static void send_barrier(Delivery *delivery)
         *window = delivery->open;
         r = link_unsubscribe(delivery->link, delivery->barrier_topic, &window->mid);
         if (r < 0) {
-                if (r != -ENOTCONN) /* else the link tells what happened */
+                if (r == -ENOTCONN)
+                        delivery->lost = true;
+                else
                         hold(delivery, r);
                 return;
         }
@@ -272,7 +277,7 @@ static void advance(Delivery *delivery)
         for (; n < BATCH_MESSAGES && may_send(delivery) && send_one(delivery, n > 0, &corked) > 0; n++)
                 if (delivery->config.barrier && batch_full(delivery))
                         send_barrier(delivery);
-        if (delivery->retry_usec == 0 && barrier_due_usec(delivery) <= now)
+        if (!delivery->lost && delivery->retry_usec == 0 && barrier_due_usec(delivery) <= now)
                 send_barrier(delivery);
         /* Never left corked: the last segment would wait in the kernel for 200 ms. */
         if (corked)
@@ -453,7 +458,7 @@ int delivery_start(Delivery *delivery, const char *plug_id)
 
 void delivery_stop(Delivery *delivery)
 {
-        delivery->running = delivery->dry = false;
+        delivery->running = delivery->lost = delivery->dry = false;
         delivery->next = 0;
         delivery->retry_usec = 0;
         delivery->open = delivery->answered = (Window){0};

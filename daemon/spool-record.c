@@ -374,9 +374,9 @@ int reader_fill(Reader *reader, int fd)
 
                 if (n < 0 && errno == EINTR)
                         continue;
-                if (n < 0)
+                if (n < 0 && !reader_has(reader))
                         return -errno;
-                if (n == 0)
+                if (n <= 0)
                         break;
                 reader->length += (uint32_t) n;
         }

@@ -174,10 +174,9 @@ static int make_room(Spool *spool, uint32_t size)
 /* Puts the record in scratch into the active segment. */
 static int put_record(Spool *spool, uint32_t size)
 {
-        Segment *segment = active_segment(spool);
-        int r;
+        Segment *segment;
+        int r = make_room(spool, size);
 
-        r = make_room(spool, size);
         if (r < 0)
                 return r;
         segment = active_segment(spool);

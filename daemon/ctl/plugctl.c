@@ -191,7 +191,7 @@ static int run(const CommandLine *line)
         ctl.arguments = line->words + 1;
         ctl.n_arguments = n;
         r = verb->run(&ctl);
-        sd_bus_flush_close_unref(ctl.bus);
+        sd_bus_close_unref(ctl.bus);
         return r;
 }
 
@@ -216,7 +216,7 @@ static void offer_sensors(bool user, const char *begin)
                         if (name)
                                 offer(name, begin);
                 }
-        sd_bus_flush_close_unref(ctl.bus);
+        sd_bus_close_unref(ctl.bus);
 }
 
 /* plugctl --complete WORD…, for the shell: the words so far, of which the last may be begun. Prints what it

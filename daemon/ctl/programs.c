@@ -145,6 +145,7 @@ static int print_channels(const Ctl *ctl, const Json *channels)
                 puts("  channels: as configured");
                 return 0;
         }
+        putchar('\n');
         table = table_new(ELEMENTSOF(headings), headings, ctl->color);
         for (size_t i = 0; i < json_size(channels); i++) {
                 const Json *channel = json_at(channels, i);

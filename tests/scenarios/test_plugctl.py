@@ -2,11 +2,14 @@
 """plugctl without a platform: terminals, shells, standard input and output, plugins that are none, a daemon that isn't
 there."""
 
+import fcntl
 import json
 import os
 import pty
 import shutil
+import struct
 import subprocess
+import termios
 
 import harness
 import pytest
@@ -41,9 +44,6 @@ def run(gateway, *arguments, stdin=None, **environment):
 def on_terminal(gateway, *arguments, columns=80, **environment):
     """What it prints on a terminal of that width."""
     leader, follower = pty.openpty()
-    import fcntl
-    import struct
-    import termios
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     settings = {key: value for key, value in gateway.environment.items() if key != "NO_COLOR"}
     process = subprocess.Popen([str(CTL), "--user", *arguments], env={**settings, "TERM": "xterm", **environment},

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import harness
 import pytest
@@ -130,7 +129,7 @@ def test_installed_it_works_from_its_prefix(prefix, scene):
     try:
         gateway.wait_online()
         scene.counter("Sim/one", 5)
-        assert any(argv[0] == str(prefix / "libexec/plugd-worker") for argv in children(process.pid).values())
+        assert {os.readlink(f"/proc/{pid}/exe") for pid in children(process.pid)} == {str(prefix / "libexec/plugd-worker")}
         for verb in ("status", "plugins"):
             shown = subprocess.run([str(prefix / "bin/plugctl"), "--user", verb], env=environment, capture_output=True,
                                    text=True, timeout=30, stdin=subprocess.DEVNULL)
@@ -291,8 +290,8 @@ def test_time_to_the_first_confirmed_message(scene, figure):
         gateway.stop()
     seen.sort()
     figure(f"exec to first message at the server {seen[1][0] * 1000:.0f} ms, to first message confirmed "
-           f"{seen[1][1] * 1000:.0f} ms (median of {len(seen)}; a message is confirmed by the second barrier, "
-           "a second after the first)")
+           f"{seen[1][1] * 1000:.0f} ms (median of {len(seen)}; the first barrier comes "
+           "1 s after a message, the second, which confirms it, 1 s after the first)")
     assert seen[1][0] < 5
 
 
@@ -313,7 +312,8 @@ def test_valgrind_is_clean(scene):
              "a worker comes back", 30)
     scene.platform.restart()
     wait_for(lambda: gateway.get("State") == "online" and len(scene.platform.events("connect")) >= 3, "it reconnects", 60)
-    gateway.wait_confirmed(60)
+    confirmed = gateway.get("Confirmed")
+    wait_for(lambda: gateway.get("Confirmed") > confirmed + 20, "messages are confirmed again", 60)
     assert gateway.stop(30) == 0, gateway.log[-5000:]
 
 
@@ -344,10 +344,3 @@ def test_the_floors_are_held(folder, include, file):
     target.write_text(include + (target.read_text() if target.exists() else ""))
     broken = subprocess.run(check, capture_output=True, text=True, timeout=60)
     assert broken.returncode == 1 and file in broken.stdout
-
-
-@pytest.mark.plain
-def test_sources_are_not_endless():
-    long = {str(file.relative_to(ROOT)): lines for part in ("daemon", "plugins", "tests") for file in (ROOT / part).rglob("*.[ch]")
-            if (lines := len(Path(file).read_text().splitlines())) > 600}
-    assert not long

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,12 +132,16 @@ static inline int teardown(void **state)
 static inline void write_bytes(Fixture *fixture, const char *name, const void *data, size_t size)
 {
         _cleanup_(freep) char *path = text_printf("%s/%s", fixture->folder, name);
+        _cleanup_(closep) int fd = -1;
         char *slash = strrchr(path, '/');
 
         *slash = '\0';
         assert_return_code(file_make_directory(path, 0700), 0);
         *slash = '/';
-        assert_return_code(file_write_atomic(path, 0600, data, size), 0);
+        unlink(path);
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_return_code(fd, errno);
+        assert_int_equal(write(fd, data, size), size);
 }
 
 static inline void write_text(Fixture *fixture, const char *name, const char *text)

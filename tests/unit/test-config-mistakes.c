@@ -149,11 +149,10 @@ static void test_wide_integers(void **state)
                 {"server: { port = 65536; };", "server.port: 65536 is out of range"},
                 {"server: { port = 9223372036854775807; };",
                         "server.port: 9223372036854775807 is out of range"},
-                {"server: { port = 9223372036854775808; };", "9223372036854775808 is too large a number"},
-                {"server: { port = -9223372036854775809LL; };",
-                        "-9223372036854775809 is too large a number"},
-                {"server: { port = 0x8000000000000000; };", "0x8000000000000000 is too large a number"},
-                {"server: { port = 0xfffffffffffffffffff; };", "is too large a number"},
+                {"server: { port = 9223372036854775808; };", "server.port: this number is too large"},
+                {"server: { port = -9223372036854775809LL; };", "server.port: this number is too large"},
+                {"server: { port = 0x8000000000000000; };", "server.port: this number is too large"},
+                {"server: { port = 0xfffffffffffffffffff; };", "server.port: this number is too large"},
                 {"sensors = ({ name = \"a\"; plugin = \"sim\"; count = 4294967297; });",
                         "sensor a: count: 4294967297 is out of range (-5 to 1000)"},
                 {"sensors = ({ name = \"a\"; plugin = \"sim\"; count = 0x100000001; });",
@@ -169,6 +168,15 @@ static void test_wide_integers(void **state)
                 load_bad(*state, cases[i].text);
                 assert_notes(*state, cases[i].note);
         }
+        /* They don't hide what else is wrong. */
+        assert_refused(*state,
+                "spool: { sync = 99999999999999999999;\n memory = 99999999999999999999; };\n"
+                "will: { data: { a = (1, 99999999999999999999); }; };\n"
+                "sensors = ({ name = \"a\"; plugin = \"sim\"; count = 0x7d0; });",
+                "plugd.conf:1: spool.sync: this number is too large",
+                "plugd.conf:2: spool.memory: this number is too large",
+                "plugd.conf:3: will.data.a[1]: this number is too large",
+                "plugd.conf:4: sensor a: count: 2000 is out of range");
         _cleanup_(config_freep) Config *config =
                 load_good(*state, "will: { data = [4294969179, -1, 0x100000076]; };");
         assert_string_equal(config->will.data, "[4294969179,-1,4294967414]");
@@ -582,7 +590,8 @@ static void test_hostile_numbers_of_things(void **state)
                         i);
         text_set(&keys, "%s );", sensors);
         config_free(load_good(fixture, keys));
-        text_set(&keys, "%s,\n{ name = \"more\"; plugin = \"sim\"; } );", sensors);
+        text_set(&keys, "%s,\n{ name = \"more\"; plugin = \"sim\"; },\n{ name = \"much_more\"; } );",
+                sensors);
         assert_refused(fixture, keys, "plugd.conf:258: sensor more: there are more than the 256 sensors");
 }
 

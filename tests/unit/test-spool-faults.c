@@ -1,0 +1,931 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The spool when things go wrong: killed anywhere, cut anywhere, bits flipped anywhere, folders that can't
+ * be used, disks that are full, read-only or broken, and files that aren't its own. */
+
+#include <endian.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+
+#include "spool-fixture.h"
+#include "util/bytes.h"
+
+#define SMALL 12 /* records in the small segments that are cut and flipped everywhere */
+
+/* --- small files to be broken ---------------------------------------------------------------------------
+ */
+
+static void append_small(Fixture *f, void *userdata)
+{
+        (void) userdata;
+        start(f);
+        for (uint64_t n = 1; n <= SMALL; n++)
+                append(f, n, n);
+}
+
+typedef struct Small {
+        char path[256];
+        char *data;
+        size_t size;
+        const char *other; /* the tier that stays empty */
+} Small;
+
+/* A segment of the runtime tier, as a killed daemon leaves it. */
+static void small_runtime(Fixture *f, Small *ret)
+{
+        in_killed_child(f, append_small, NULL);
+        segment_path(ret->path, f->runtime, 1);
+        file_get(ret->path, &ret->data, &ret->size);
+        ret->other = f->state;
+}
+
+/* A segment of the state tier: not sealed yet, as a clean stop leaves it. */
+static void small_state(Fixture *f, Small *ret)
+{
+        append_small(f, NULL);
+        stop(f);
+        segment_path(ret->path, f->state, 1);
+        file_get(ret->path, &ret->data, &ret->size);
+        ret->other = f->runtime;
+}
+
+/* The same, sealed: the next one has been begun. */
+static void small_sealed(Fixture *f, Small *ret)
+{
+        char path[256];
+
+        f->limits.max_size = MIB;
+        append_small(f, NULL);
+        append(f, SMALL + 1, 65000);
+        append(f, SMALL + 2, 65000);
+        stop(f);
+        assert_int_equal(segments_in(f->state, NULL), 3);
+        for (uint64_t n = SMALL + 1; n <= SMALL + 2; n++)
+                unlink(segment_path(path, f->state, n));
+        segment_path(ret->path, f->state, 1);
+        file_get(ret->path, &ret->data, &ret->size);
+        assert_memory_equal(ret->data + ret->size - 4, "SEAL", 4);
+        ret->other = f->runtime;
+}
+
+/* Everything but the broken segment, as it was. */
+static void small_reset(Fixture *f, const Small *small, const void *data, size_t size)
+{
+        char damaged[128];
+
+        remove_tree(small->other);
+        snprintf(damaged, sizeof(damaged), "%s/damaged", f->state);
+        remove_tree(damaged);
+        if (strstr(small->path, f->runtime)) {
+                remove_tree(f->runtime);
+                assert_int_equal(file_make_directory(f->runtime, 0700), 0);
+        } else
+                remove_tree(f->state);
+        snprintf(damaged, sizeof(damaged), "%s/spool",
+                strstr(small->path, f->runtime) ? f->runtime : f->state);
+        assert_int_equal(file_make_directory(damaged, 0700), 0);
+        file_put(small->path, data, size);
+        logged[0] = '\0';
+}
+
+/* How many of the small records are there? They are whole and in order; no more than `may_miss` are gone. */
+static uint64_t small_count(Fixture *f, uint64_t may_miss)
+{
+        uint64_t sequence = 0, n = 0, before = 0, count = 0;
+
+        while (next(f, &sequence, &n)) {
+                assert_true(n > before && n <= SMALL);
+                assert_int_equal(sequence, n + 1);
+                before = n;
+                count++;
+        }
+        assert_true(count + may_miss >= SMALL);
+        return count;
+}
+
+static void cut_everywhere(Fixture *f, Small *small)
+{
+        uint64_t before = 0;
+
+        for (size_t size = 0; size < small->size; size++) {
+                uint64_t count, sequence, n;
+
+                small_reset(f, small, small->data, size);
+                start(f);
+                count = small_count(f, SMALL);
+                assert_true(count >= before); /* the longer, the more */
+                assert_int_equal(stats(f).messages, count);
+                assert_true(stats(f).damaged <= 1);
+                before = count;
+
+                /* It goes on from there. */
+                sequence = append(f, 100, 10);
+                assert_true(sequence > count);
+                assert_true(next(f, &sequence, &n));
+                assert_int_equal(n, 100);
+                stop(f);
+                start(f);
+                assert_int_equal(stats(f).messages, count + 1);
+                assert_int_equal(stats(f).damaged, 0);
+                stop(f);
+        }
+        assert_true(before >= SMALL - 1);
+        free(small->data);
+}
+
+static void test_cut_runtime(void **state)
+{
+        Small small;
+
+        small_runtime(*state, &small);
+        cut_everywhere(*state, &small);
+}
+
+static void test_cut_state(void **state)
+{
+        Small small;
+
+        small_state(*state, &small);
+        cut_everywhere(*state, &small);
+}
+
+static void test_cut_sealed(void **state)
+{
+        Small small;
+
+        small_sealed(*state, &small);
+        cut_everywhere(*state, &small);
+}
+
+static void flip_everywhere(Fixture *f, Small *small, bool sealed)
+{
+        size_t n_damaged = 0;
+
+        for (size_t i = 0; i < small->size * 2; i++) {
+                size_t at = i / 2;
+                char bit = (char) (1 << ((at * 5 + i * 3) % 8));
+                uint64_t count, sequence = 0, n = 0;
+                char damaged[128];
+
+                small->data[at] ^= bit;
+                small_reset(f, small, small->data, small->size);
+                small->data[at] ^= bit;
+                start(f);
+                count = small_count(f, 1);
+                if (at < 32) /* the header: the records know themselves */
+                        assert_int_equal(count, SMALL);
+                assert_true(count == SMALL || stats(f).damaged == 1);
+                assert_true(stats(f).damaged <= 1);
+                n_damaged += stats(f).damaged;
+
+                append(f, 100, 10);
+                stop(f);
+                snprintf(damaged, sizeof(damaged), "%s/damaged", f->state);
+                if (count < SMALL) {
+                        assert_int_equal(count_files(damaged, ".part", NULL), 1);
+                        assert_true(
+                                strstr(logged, "damaged, skipped") || strstr(logged, "not a whole record"));
+                }
+                start(f);
+                for (count = 0; next(f, &sequence, &n);)
+                        count++;
+                assert_int_equal(n, 100);
+                assert_true(count >= SMALL);
+                /* Confirmed: it all goes, what is damaged too. */
+                spool_confirm(f->spool, UINT64_MAX);
+                assert_int_equal(stats(f).messages, 0);
+                stop(f);
+                assert_int_equal(segments_in(f->state, NULL) + segments_in(f->runtime, NULL), 0);
+        }
+        /* In a sealed segment the footer may be damaged without anybody's noticing: it isn't needed. */
+        assert_true(n_damaged >= (sealed ? small->size : small->size * 2));
+        free(small->data);
+}
+
+static void test_flip_runtime(void **state)
+{
+        Small small;
+
+        small_runtime(*state, &small);
+        flip_everywhere(*state, &small, false);
+}
+
+static void test_flip_state(void **state)
+{
+        Small small;
+
+        small_state(*state, &small);
+        flip_everywhere(*state, &small, false);
+}
+
+static void test_flip_sealed(void **state)
+{
+        Small small;
+
+        small_sealed(*state, &small);
+        flip_everywhere(*state, &small, true);
+}
+
+/* Anything at all: it starts, and gives nothing that wasn't put in. */
+static void test_garbage(void **state)
+{
+        Fixture *f = *state;
+        Small smalls[3];
+        uint64_t random = 42;
+
+        small_runtime(f, &smalls[0]);
+        remove_tree(f->runtime);
+        small_state(f, &smalls[1]);
+        remove_tree(f->state);
+        small_sealed(f, &smalls[2]);
+        for (unsigned i = 0; i < 600; i++) {
+                Small *small = &smalls[i % 3];
+                char *data = malloc(small->size * 2);
+                size_t size = small->size;
+
+                memcpy(data, small->data, size);
+                for (unsigned k = 0; k < 1 + i % 5; k++) {
+                        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+                        size_t from = (random >> 33) % size, to = (random >> 20) % size,
+                               length = (random >> 50) % (size / 4);
+
+                        switch (random >> 61) {
+                        case 0: /* move */
+                                memmove(data + to, data + from, MIN(length, size - MAX(from, to)));
+                                break;
+                        case 1: /* blank */
+                                memset(data + from, 0, MIN(length, size - from));
+                                break;
+                        case 2:
+                                memset(data + from, 0xff, MIN(length, size - from));
+                                break;
+                        case 3: /* cut out */
+                                length = MIN(length, size - from - (from == 0));
+                                memmove(data + from, data + from + length, size - from - length);
+                                size = MAX(size - length, (size_t) 1);
+                                break;
+                        case 4: /* longer */
+                                length = MIN(length, small->size * 2 - size);
+                                memset(data + size, (int) random, length);
+                                size += length;
+                                break;
+                        default:
+                                data[from] = (char) random;
+                        }
+                }
+                small_reset(f, small, data, size);
+                free(data);
+                start(f);
+                uint64_t sequence = 0, n;
+                while (next(f, &sequence, &n))
+                        assert_true(n <= SMALL);
+                sequence = append(f, 100, 0);
+                assert_true(next(f, &sequence, &n));
+                assert_int_equal(n, 100);
+                stop(f);
+        }
+        for (unsigned i = 0; i < 3; i++)
+                free(smalls[i].data);
+}
+
+/* --- killed anywhere ---------------------------------------------------------------------------------- */
+
+typedef struct Progress { /* shared with the child */
+        _Atomic uint64_t appended, confirmed, said;
+} Progress;
+
+/* Appends, confirms, moves to disk, removes; says what it has been promised. */
+static void live(Fixture *f, void *userdata)
+{
+        Progress *progress = userdata;
+        uint64_t sequence = 0, n = progress->appended;
+
+        f->limits.memory = 256 * KIB;
+        f->limits.max_size = 4 * MIB;
+        f->limits.sync_usec = 500;
+        start(f);
+        while (next(f, &sequence, &n)) /* in a second life there may be one more than was said */
+                ;
+        progress->appended = n;
+        for (unsigned i = 0; i < 60; i++) {
+                for (unsigned k = 0; k < 5; k++) {
+                        append(f, n + 1, 2000);
+                        progress->appended = ++n;
+                }
+                (void) sd_event_run(f->event, 200);
+                if (i % 4 == 3) {
+                        /* Numbers and sequence numbers are the same here, as long as nothing is reused. */
+                        progress->said = n - 7;
+                        spool_confirm(f->spool, n - 7);
+                        progress->confirmed = n - 7;
+                }
+        }
+        stop(f);
+        progress->appended = n;
+}
+
+static void test_killed_anywhere(void **state)
+{
+        Fixture *f = *state;
+        Progress *progress =
+                mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        unsigned killed = 0;
+
+        assert_true(progress != MAP_FAILED);
+        for (int i = 1; i <= 150; i++) {
+                Fixture child = *f;
+                uint64_t sequence = 0, n = 0, wanted;
+                int left;
+
+                remove_tree(f->state);
+                remove_tree(f->runtime);
+                *progress = (Progress){};
+                /* Twice, so that it also happens while recovering and going on. */
+                for (unsigned life = 0; life < 2; life++) {
+                        atomic_store(&calls.die_half, i % 2);
+                        atomic_store(&calls.die_at, i < 90 ? i : i * 4 - 250);
+                        in_killed_child(&child, live, progress);
+                }
+                left = 0;
+                atomic_store(&calls.die_at, left);
+                killed++;
+
+                start(f);
+                /* A torn position file is more than kill -9 can do; then confirmed ones are sent again. */
+                if (i % 2 == 0 && next(f, &sequence, &n))
+                        assert_true(n == progress->said + 1 || n == progress->confirmed + 1);
+                sequence = 0;
+                wanted = 0;
+                while (next(f, &sequence, &n)) {
+                        if (wanted > 0)
+                                assert_int_equal(n, wanted);
+                        else
+                                assert_true(n <= progress->said + 1);
+                        wanted = n + 1;
+                }
+                /* One more than was said may have got in. */
+                assert_true(wanted == 0 ? progress->said == progress->appended
+                                        : wanted - 1 == progress->appended ||
+                                                  wanted - 1 == progress->appended + 1);
+                stop(f);
+        }
+        assert_int_equal(killed, 150);
+        munmap(progress, sizeof(*progress));
+}
+
+/* A crash between the sync and the dropping of the copies: they are in both tiers, and come once. */
+static void test_in_both_tiers(void **state)
+{
+        Fixture *f = *state;
+        char path[256], *copy;
+        size_t size;
+
+        start(f);
+        for (uint64_t n = 1; n <= 100; n++)
+                append(f, n, 20);
+        file_get(segment_path(path, f->runtime, 1), &copy, &size);
+        stop(f);
+        assert_int_equal(segments_in(f->runtime, NULL), 0);
+        start(f);
+        for (uint64_t n = 101; n <= 110; n++)
+                append(f, n, 20);
+        stop(f);
+        file_put(path, copy, size);
+        free(copy);
+        start(f);
+        assert_int_equal(stats(f).messages, 110);
+        expect(f, 1, 110);
+        append(f, 111, 1);
+        expect(f, 1, 111);
+}
+
+/* A power cut: memory is gone, and the disk has what was synced, and perhaps a torn tail. */
+static void test_power_cut(void **state)
+{
+        Fixture *f = *state;
+        char path[256], *data;
+        size_t size;
+
+        f->limits.sync_usec = 5000;
+        start(f);
+        for (uint64_t n = 1; n <= 100; n++)
+                append(f, n, 20);
+        await(f, calls.syncs > 0 && stats(f).messages == 100);
+        await(f, sd_event_run(f->event, 50000) == 0);
+        file_get(segment_path(path, f->state, 1), &data, &size);
+        for (uint64_t n = 101; n <= 110; n++)
+                append(f, n, 20);
+        stop(f);
+        remove_tree(f->runtime);
+        data = realloc(data, size + 500);
+        memset(data + size, 0, 500); /* as a file system may leave it */
+        file_put(path, data, size + 500);
+        free(data);
+        logged[0] = '\0';
+        start(f);
+        assert_int_equal(stats(f).damaged, 1);
+        assert_int_equal(logged_times("not a whole record, cut off"), 1);
+        expect(f, 1, 100);
+        append(f, 101, 0);
+        stop(f);
+        start(f);
+        expect(f, 1, 101);
+        assert_int_equal(stats(f).damaged, 0);
+}
+
+/* Without knowing what was confirmed, it is sent again: harmless. */
+static void test_position_damaged(void **state)
+{
+        Fixture *f = *state;
+        char path[256], *data;
+        size_t size;
+
+        start(f);
+        for (uint64_t n = 1; n <= 10; n++)
+                append(f, n, 20);
+        spool_confirm(f->spool, 5);
+        stop(f);
+        snprintf(path, sizeof(path), "%s/spool/confirmed", f->runtime);
+        file_get(path, &data, &size);
+        for (size_t i = 0; i <= size; i++) {
+                char *broken = malloc(size);
+
+                memcpy(broken, data, size);
+                if (i < size)
+                        broken[i] ^= 0x10;
+                file_put(path, broken, i < size ? size : size - 1);
+                free(broken);
+                start(f);
+                expect(f, 1 + (i > 5 ? 5 : 5), 10);
+                stop(f);
+        }
+        free(data);
+}
+
+/* --- what isn't ours ---------------------------------------------------------------------------------- */
+
+static void test_foreign_files(void **state)
+{
+        Fixture *f = *state;
+        char path[300], *data;
+        size_t size;
+        struct stat status;
+        static const char *const names[] = {"README", "0000000000000001.seg.bak", "zzzzzzzzzzzzzzzz.seg",
+                "1.seg", "000000000000000A.seg", "ffffffffffffffff.seg", "0000000000000000.seg"};
+
+        start(f);
+        append(f, 1, 10);
+        append(f, 2, 10);
+        stop(f);
+        for (unsigned i = 0; i < ELEMENTSOF(names); i++) {
+                snprintf(path, sizeof(path), "%s/spool/%s", f->state, names[i]);
+                file_put(path, "something else", 14);
+        }
+        assert_int_equal(mkdir(segment_path(path, f->state, 50), 0700), 0);
+        assert_int_equal(symlink("/etc/passwd", segment_path(path, f->state, 60)), 0);
+        assert_int_equal(mkfifo(segment_path(path, f->state, 70), 0600), 0);
+
+        /* One by a later version. */
+        segment_path(path, f->state, 1);
+        file_get(path, &data, &size);
+        data[8] = 99;
+        uint32_t crc = htole32(crc32c(0, data, 28));
+        memcpy(data + 28, &crc, 4);
+        file_put(segment_path(path, f->state, 80), data, size);
+        free(data);
+
+        logged[0] = '\0';
+        start(f);
+        expect(f, 1, 2);
+        assert_true(append(f, 3, 10) > 80);
+        expect(f, 1, 3);
+        assert_int_equal(stats(f).damaged, 0);
+        assert_true(logged_times("is left alone") >= 5);
+        assert_true(logged_times("another version of plugd") == 1);
+        spool_confirm(f->spool, UINT64_MAX);
+        stop(f);
+        for (unsigned i = 0; i < ELEMENTSOF(names); i++) {
+                snprintf(path, sizeof(path), "%s/spool/%s", f->state, names[i]);
+                assert_int_equal(stat(path, &status), 0);
+                assert_int_equal(status.st_size, 14);
+        }
+        assert_int_equal(lstat(segment_path(path, f->state, 50), &status), 0);
+        assert_int_equal(lstat(segment_path(path, f->state, 60), &status), 0);
+        assert_int_equal(lstat(segment_path(path, f->state, 70), &status), 0);
+        assert_int_equal(lstat(segment_path(path, f->state, 80), &status), 0);
+        start(f);
+        assert_int_equal(stats(f).messages, 0);
+}
+
+/* A segment that is nothing but garbage, more than is kept aside: it stays where it is. */
+static void test_large_garbage(void **state)
+{
+        Fixture *f = *state;
+        char path[256], *data = malloc(3 * MIB);
+        struct stat status;
+
+        memset(data, 0x5a, 3 * MIB);
+        start(f);
+        append(f, 1, 10);
+        stop(f);
+        file_put(segment_path(path, f->state, 500), data, 3 * MIB);
+        free(data);
+        logged[0] = '\0';
+        start(f);
+        expect(f, 1, 1);
+        assert_int_equal(logged_times("there is enough in there"), 1);
+        assert_int_equal(stat(path, &status), 0);
+        assert_true(append(f, 2, 10) > 500);
+        expect(f, 1, 2);
+}
+
+/* A file in the middle is missing: the rest is sent. */
+static void test_missing_file(void **state)
+{
+        Fixture *f = *state;
+        char path[256];
+        uint64_t sequence = 0, n, count = 0;
+
+        f->limits.max_size = MIB;
+        start(f);
+        for (n = 1; n <= 2000; n++)
+                append(f, n, 200);
+        stop(f);
+        assert_true(segments_in(f->state, NULL) > 4);
+        for (n = 2; unlink(segment_path(path, f->state, n)) < 0; n++)
+                assert_true(n < 2000);
+        start(f);
+        /* And one more under its hands. */
+        for (n++; unlink(segment_path(path, f->state, n)) < 0; n++)
+                assert_true(n < 2000);
+        while (next(f, &sequence, &n))
+                count++;
+        assert_int_equal(n, 2000);
+        assert_true(count > 1000 && count < 2000);
+        assert_int_equal(stats(f).messages, count);
+        assert_int_equal(append(f, 2001, 0), 2001);
+}
+
+/* --- folders ------------------------------------------------------------------------------------------ */
+
+static void test_runtime_unusable(void **state)
+{
+        Fixture *f = *state;
+
+        file_put(f->runtime, "in the way", 10);
+        start(f);
+        assert_non_null(strstr(stats(f).trouble, f->runtime));
+        assert_int_equal(stats(f).volatile_memory, false);
+        for (uint64_t n = 1; n <= 5000; n++) {
+                append(f, n, 10);
+                if (n % 100 == 0)
+                        assert_true(sd_event_run(f->event, 0) >= 0);
+        }
+        expect(f, 1, 5000);
+        await(f, calls.syncs > 0); /* long before `sync` */
+        spool_confirm(f->spool, 100);
+        stop(f);
+        start(f);
+        /* What was confirmed could not be remembered, but for whole segments. */
+        expect(f, 1, 5000);
+}
+
+static void test_both_unusable(void **state)
+{
+        Fixture *f = *state;
+        _cleanup_(freep) char *error = NULL;
+
+        file_put(f->runtime, "in the way", 10);
+        file_put(f->state, "in the way", 10);
+        assert_true(
+                spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, NULL, &error) < 0);
+        assert_null(f->spool);
+        assert_non_null(strstr(error, f->state));
+        assert_non_null(strstr(error, f->runtime));
+}
+
+/* The state directory comes later, with messages in it. */
+static void test_state_comes_late(void **state)
+{
+        Fixture *f = *state;
+        char away[128];
+        uint64_t newest[5] = {}, sequence = 0, n;
+
+        start(f);
+        for (n = 1; n <= 50; n++)
+                append(f, n, 10);
+        stop(f);
+        snprintf(away, sizeof(away), "%s.away", f->state);
+        assert_int_equal(rename(f->state, away), 0);
+        file_put(f->state, "in the way", 10);
+        remove_tree(f->runtime);
+
+        start(f);
+        assert_non_null(strstr(stats(f).trouble, f->state));
+        assert_non_null(strstr(stats(f).trouble, "kept in memory"));
+        assert_int_equal(logged_times("warning"), 1);
+        for (n = 51; n <= 80; n++)
+                append(f, n, 10);
+        expect(f, 51, 80);
+        unlink(f->state);
+        assert_int_equal(rename(away, f->state), 0);
+        await(f, stats(f).messages == 80);
+        assert_string_equal(stats(f).trouble, "");
+        expect(f, 1, 80);
+        stop(f);
+        start(f);
+        expect(f, 1, 80);
+        assert_true(next(f, &sequence, &n));
+        assert_int_equal(newest[0], 0);
+        remove_tree(away);
+}
+
+/* --- disks -------------------------------------------------------------------------------------------- */
+
+/* Writing fails for a while: memory keeps, nothing comes twice, it recovers. */
+static void disk_fails(Fixture *f, atomic_int *call, int error)
+{
+        char path[256];
+
+        f->limits.sync_usec = 5000;
+        start(f);
+        for (uint64_t n = 1; n <= 100; n++)
+                append(f, n, 20);
+        await(f, segments_in(f->state, NULL) == 1);
+        atomic_store(call, error);
+        for (uint64_t n = 101; n <= 200; n++)
+                append(f, n, 20);
+        await(f, stats(f).trouble[0]);
+        assert_non_null(strstr(stats(f).trouble, strerror(error)));
+        assert_non_null(strstr(stats(f).trouble, f->state));
+        expect(f, 1, 200);
+        assert_int_equal(stats(f).messages, 200);
+        assert_int_equal(logged_times("warning"), 1);
+
+        /* Killed and started meanwhile (as good as): still nothing lost. */
+        stop(f);
+        assert_true(segments_in(f->runtime, NULL) > 0);
+        start(f);
+        expect(f, 1, 200);
+        await(f, stats(f).trouble[0]);
+
+        atomic_store(call, 0);
+        append(f, 201, 0);
+        await(f, !stats(f).trouble[0]);
+        assert_true(logged_times("can be written again") >= 1);
+        expect(f, 1, 201);
+        assert_int_equal(stats(f).messages, 201);
+        stop(f);
+        assert_int_equal(segments_in(f->runtime, NULL), 0);
+        start(f);
+        expect(f, 1, 201);
+        assert_int_equal(stats(f).damaged, 0);
+        segment_path(path, f->state, 1);
+}
+
+static void test_sync_eio(void **state)
+{
+        disk_fails(*state, &calls.sync_error, EIO);
+}
+
+static void test_write_enospc(void **state)
+{
+        disk_fails(*state, &calls.disk_error, ENOSPC);
+}
+
+static void test_write_half_enospc(void **state)
+{
+        calls.die_half = 1;
+        disk_fails(*state, &calls.disk_error, ENOSPC);
+}
+
+static void test_write_erofs(void **state)
+{
+        disk_fails(*state, &calls.disk_error, EROFS);
+}
+
+/* For good: the oldest in memory go, counted, with one line in the log. */
+static void test_disk_never_works(void **state)
+{
+        Fixture *f = *state;
+        uint64_t bytes;
+
+        calls.disk_error = EIO;
+        f->limits.sync_usec = 5000;
+        f->limits.memory = 256 * KIB;
+        start(f);
+        append(f, 1, 100);
+        await(f, stats(f).trouble[0]);
+        for (uint64_t n = 2; n <= 10000; n++) {
+                append(f, n, 100);
+                if (n % 100 == 0)
+                        assert_true(sd_event_run(f->event, 0) >= 0);
+        }
+        segments_in(f->runtime, &bytes);
+        assert_true(bytes <= 256 * KIB);
+        assert_true(stats(f).dropped > 0);
+        assert_int_equal(stats(f).messages + stats(f).dropped, 10000);
+        assert_int_equal(logged_times("the oldest messages are dropped"), 1);
+        expect(f, stats(f).dropped + 1, 10000);
+        stop(f);
+        start(f);
+        assert_true(stats(f).messages > 1000);
+        expect(f, 10001 - stats(f).messages, 10000);
+}
+
+/* /run is full: memory of our own takes over, and the disk gets it soon. */
+static void test_runtime_enospc(void **state)
+{
+        Fixture *f = *state;
+        uint64_t n;
+
+        start(f);
+        for (n = 1; n <= 10; n++)
+                append(f, n, 100);
+        calls.runtime_error = ENOSPC;
+        calls.die_half = 1;
+        append(f, 11, 100);
+        assert_non_null(strstr(stats(f).trouble, strerror(ENOSPC)));
+        calls.runtime_error = 0;
+        for (n = 12; n <= 20; n++)
+                append(f, n, 100);
+        expect(f, 1, 20);
+        await(f, calls.syncs > 0);
+        for (n = 21; n <= 5000; n++)
+                append(f, n, 100);
+        assert_string_equal(stats(f).trouble, ""); /* the next segment was a file again */
+        expect(f, 1, 5000);
+        stop(f);
+        start(f);
+        expect(f, 1, 5000);
+        assert_int_equal(stats(f).damaged, 0);
+}
+
+/* Nowhere to put it: said, counted, and what is there stays. */
+static void test_nowhere(void **state)
+{
+        Fixture *f = *state;
+        uint64_t sequence;
+
+        start(f);
+        append(f, 1, 100);
+        calls.runtime_error = calls.memory_error = ENOSPC;
+        assert_int_equal(spool_append(f->spool, sample_make(2, 100), &sequence), -ENOSPC);
+        assert_int_equal(spool_append(f->spool, sample_make(2, 100), &sequence), -ENOSPC);
+        assert_int_equal(stats(f).dropped, 2);
+        expect(f, 1, 1);
+        calls.runtime_error = calls.memory_error = 0;
+        append(f, 2, 100);
+        expect(f, 1, 2);
+}
+
+/* A place on the disk that can't be read: what is before and after is sent. */
+static void reading_fails(Fixture *f, bool ready)
+{
+        uint64_t sequence = 0, n, count = 0, before = 0;
+
+        f->limits.max_size = MIB;
+        start(f);
+        for (n = 1; n <= 1000; n++)
+                append(f, n, 200);
+        stop(f);
+        assert_true(segments_in(f->state, NULL) > 3);
+        start(f);
+        if (ready)
+                spool_set_ready(f->spool, (SpoolReady) free, NULL);
+        calls.read_error_from = 30000;
+        calls.read_error = EIO;
+        while (next(f, &sequence, &n)) {
+                assert_true(n > before);
+                before = n;
+                count++;
+        }
+        calls.read_error = 0;
+        assert_true(count > 300 && count < 1000);
+        assert_true(stats(f).damaged >= 3);
+        assert_int_equal(stats(f).messages, count);
+        spool_confirm(f->spool, UINT64_MAX);
+        assert_int_equal(stats(f).messages, 0);
+        append(f, 1001, 0);
+        expect(f, 1001, 1001);
+}
+
+static void test_read_eio(void **state)
+{
+        reading_fails(*state, false);
+}
+
+static void test_read_eio_ready(void **state)
+{
+        reading_fails(*state, true);
+}
+
+/* --- real file systems, where we may mount ------------------------------------------------------------- */
+
+static void full_and_read_only(Fixture *f, void *userdata)
+{
+        int *result = userdata;
+        uint64_t sequence = 0, n, written = 0;
+
+        *result = 1;
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+                file_make_directory(f->state, 0700) < 0 ||
+                mount("none", f->state, "tmpfs", 0, "size=512k") < 0)
+                return;
+        *result = 2;
+        f->limits.max_size = MIB;
+        f->limits.memory = 256 * KIB;
+        f->limits.sync_usec = 1000;
+        start(f);
+        for (n = 1; n <= 10000; n++) {
+                uint64_t bytes;
+
+                append(f, n, 100);
+                if (n % 20 != 0)
+                        continue;
+                (void) sd_event_run(f->event, 0);
+                for (unsigned i = 0; i < 100 && (segments_in(f->runtime, &bytes), bytes > 150 * KIB); i++)
+                        (void) sd_event_run(f->event, 1000);
+        }
+        if (!strstr(stats(f).trouble, strerror(ENOSPC)) && logged_times(strerror(ENOSPC)) == 0)
+                return;
+        *result = 3;
+        if (stats(f).messages + stats(f).dropped != 10000)
+                return;
+        *result = 4;
+        for (n = 0; next(f, &sequence, &n); written++)
+                ;
+        if (n != 10000 || written != stats(f).messages || written < 2000)
+                return;
+        *result = 5;
+        if (mount(NULL, f->state, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0) {
+                stop(f);
+                if (mount(NULL, f->state, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+                        return;
+        } else
+                stop(f);
+        *result = 6;
+        logged[0] = '\0';
+        start(f);
+        if (!strstr(stats(f).trouble, strerror(EROFS)))
+                return;
+        *result = 7;
+        append(f, 10001, 100);
+        for (sequence = 0, n = 0; next(f, &sequence, &n); written--)
+                ;
+        if (n != 10001)
+                return;
+        *result = 8;
+        stop(f);
+        *result = 0;
+}
+
+static void test_full_and_read_only(void **state)
+{
+        Fixture *f = *state;
+        int *result = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        assert_true(result != MAP_FAILED);
+        in_killed_child(f, full_and_read_only, result);
+        if (*result == 1) {
+                munmap(result, sizeof(int));
+                skip(); /* not allowed to mount */
+        }
+        assert_int_equal(*result, 0);
+        munmap(result, sizeof(int));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_cut_runtime, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_cut_state, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_cut_sealed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_flip_runtime, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_flip_state, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_flip_sealed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_killed_anywhere, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_in_both_tiers, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_power_cut, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_position_damaged, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_foreign_files, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_large_garbage, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_missing_file, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_runtime_unusable, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_both_unusable, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_state_comes_late, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_sync_eio, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_write_enospc, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_write_half_enospc, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_write_erofs, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_disk_never_works, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_runtime_enospc, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_nowhere, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_read_eio, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_read_eio_ready, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_full_and_read_only, setup, teardown),
+        };
+
+        return cmocka_run_group_tests_name("spool-faults", tests, NULL, NULL);
+}

@@ -55,6 +55,7 @@ struct Delivery {
 
         uint64_t next; /* sequence number to read from */
         bool dry;      /* the spool had no more */
+        bool fetching; /* the spool gets it from the disk, and says when it has it */
         uint64_t retry_usec;
 
         Window open; /* not closed yet */
@@ -84,7 +85,7 @@ static void arm(Delivery *delivery)
 
 static bool may_send(const Delivery *delivery)
 {
-        return delivery->running && !delivery->lost && delivery->retry_usec == 0 &&
+        return delivery->running && !delivery->lost && !delivery->fetching && delivery->retry_usec == 0 &&
                !link_congested(delivery->link) && delivery->n_sent < BARRIERS_MAX &&
                delivery->flight_messages < delivery->batch_messages * FLIGHT_BATCHES_MESSAGES &&
                delivery->flight_bytes < delivery->batch_bytes * FLIGHT_BATCHES_BYTES;
@@ -198,12 +199,19 @@ static int send_one(Delivery *delivery, bool follows, bool *corked)
                 delivery->dry = true;
                 return 0;
         }
-        if (r > 0 && follows && !*corked) {
+        if (r == -EAGAIN) {
+                delivery->fetching = true;
+                return 0;
+        }
+        if (r < 0) {
+                hold(delivery, r);
+                return 0;
+        }
+        if (follows && !*corked) {
                 *corked = true;
                 link_cork(delivery->link, true);
         }
-        if (r > 0)
-                r = publish(delivery, &sample, &bytes);
+        r = publish(delivery, &sample, &bytes);
         if (r == -ENOTCONN) {
                 delivery->lost = true;
                 return 0;
@@ -391,6 +399,15 @@ void delivery_on_writable(Delivery *delivery)
                 arm(delivery);
 }
 
+static void on_spool_ready(void *userdata)
+{
+        Delivery *delivery = userdata;
+
+        delivery->fetching = false;
+        if (may_send(delivery))
+                arm(delivery);
+}
+
 /* --- from above ------------------------------------------------------------------------------------------
  */
 
@@ -420,6 +437,7 @@ int delivery_new(Delivery **ret, sd_event *event, Spool *spool, Link *link, cons
                 r = sd_event_source_set_enabled(delivery->timer, SD_EVENT_OFF);
         if (r < 0)
                 return r;
+        spool_set_ready(spool, on_spool_ready, delivery);
         *ret = TAKE_PTR(delivery);
         return 0;
 }
@@ -428,6 +446,7 @@ Delivery *delivery_free(Delivery *delivery)
 {
         if (!delivery)
                 return NULL;
+        spool_set_ready(delivery->spool, NULL, NULL);
         sd_event_source_disable_unref(delivery->advance);
         sd_event_source_disable_unref(delivery->timer);
         sd_event_unref(delivery->event);
@@ -458,7 +477,7 @@ int delivery_start(Delivery *delivery, const char *plug_id)
 
 void delivery_stop(Delivery *delivery)
 {
-        delivery->running = delivery->lost = delivery->dry = false;
+        delivery->running = delivery->lost = delivery->dry = delivery->fetching = false;
         delivery->next = 0;
         delivery->retry_usec = 0;
         delivery->open = delivery->answered = (Window){0};

@@ -29,6 +29,8 @@ struct Spool {
         int error;
         unsigned reads;
         const char *bad_channel; /* of every tenth */
+        SpoolReady ready;
+        void *ready_userdata;
 };
 
 static char data[128 * 1024];
@@ -52,6 +54,12 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
         memcpy(ret->id, &sequence, sizeof(sequence));
         *ret_sequence = sequence;
         return 1;
+}
+
+void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata)
+{
+        spool->ready = ready;
+        spool->ready_userdata = userdata;
 }
 
 void spool_confirm(Spool *spool, uint64_t sequence)
@@ -564,6 +572,28 @@ static void test_spool_in_trouble(void **state)
         assert_int_equal(f->link.publishes, 10);
 }
 
+/* What the spool has to get from the disk first is waited for, without asking again and again. */
+static void test_spool_reads_from_disk(void **state)
+{
+        Fixture *f = *state;
+        unsigned reads;
+
+        f->spool.error = -EAGAIN;
+        begin(f, 10);
+        run(f, 100 * USEC_PER_MSEC);
+        reads = f->spool.reads;
+        assert_int_equal(reads, 1);
+        delivery_wake(f->delivery);
+        run(f, 1500 * USEC_PER_MSEC);
+        assert_int_equal(f->spool.reads, reads);
+        assert_int_equal(f->link.publishes, 0);
+        f->spool.error = 0;
+        f->spool.ready(f->spool.ready_userdata);
+        run(f, 100 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 10);
+        assert_int_equal(logged, 0);
+}
+
 static void test_barrier_without_memory(void **state)
 {
         Fixture *f = *state;
@@ -620,6 +650,7 @@ int main(void)
                 TEST(test_bad_messages),
                 TEST(test_lost_underway),
                 TEST(test_spool_in_trouble),
+                TEST(test_spool_reads_from_disk),
                 TEST(test_barrier_without_memory),
                 TEST(test_evicted),
         };

@@ -228,7 +228,7 @@ static const ConfigKey enroll_keys[] = {
                 .min = ENROL_THING},
         {"model", CONFIG_KEY_STRING, TO(device.model), .check = check_model,
                 .required = "the Plug-ID of the production template (mod-…) to enrol with"},
-        {"thing", CONFIG_KEY_STRING, TO(device.thing_hwid), .check = topic_check_hwid},
+        {"thing", CONFIG_KEY_STRING, TO(device.thing_hwid), .check = topic_check_thing_hwid},
         {"pass", CONFIG_KEY_STRING, TO(device.pass.text), .check = topic_check_pass, .secret = true},
         {"pass_file", CONFIG_KEY_FILE, TO(device.pass.file)},
         {0},

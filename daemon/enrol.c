@@ -110,6 +110,8 @@ static int on_profile(LinkProfile *ret, void *userdata)
         Enrol *enrol = userdata;
 
         *ret = (LinkProfile){.client_id = enrol->client_id, .user = "", .password = ""};
+        if (enrol->handler->on_attempt)
+                enrol->handler->on_attempt(enrol->userdata);
         return 0;
 }
 
@@ -292,7 +294,7 @@ static int check(const DeviceConfig *device, const char *hwid, const char *pass,
         if (r >= 0 && device->name)
                 r = topic_check_name(device->name, ret_error);
         if (r >= 0 && device->enrol_as == ENROL_CONTROLLER)
-                r = topic_check_hwid(device->thing_hwid, ret_error);
+                r = topic_check_thing_hwid(device->thing_hwid, ret_error);
         return r;
 }
 

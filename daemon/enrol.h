@@ -16,6 +16,8 @@
 typedef struct Enrol Enrol;
 
 typedef struct EnrolHandler {
+        /* A connection is about to be tried. May be NULL. */
+        void (*on_attempt)(void *userdata);
         /* Save this, safely, now. 0 or -errno: then it is said, and tried again. */
         int (*on_credentials)(const char *plug_id, const char *auth, void *userdata);
         /* The link is closed; log in. */

@@ -224,10 +224,19 @@ static void on_enrolment_failed(const char *text, uint64_t retry_usec, void *use
 
 static void on_enrolment_outage(const char *text, uint64_t retry_usec, void *userdata)
 {
-        say_retry(userdata, "enrolment: ", text, retry_usec);
+        Manager *manager = userdata;
+
+        manager->session.verdict = VERDICT_NONE;
+        say_retry(manager, "enrolment: ", text, retry_usec);
+}
+
+static void on_enrolment_attempt(void *userdata)
+{
+        manager_changed(userdata); /* State: enrolling */
 }
 
 static const EnrolHandler enrol_handler = {
+        .on_attempt = on_enrolment_attempt,
         .on_credentials = on_credentials,
         .on_done = on_enrolled,
         .on_failed = on_enrolment_failed,

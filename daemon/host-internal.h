@@ -13,9 +13,11 @@
 /* What comes from workers is less urgent than the connection. */
 #define HOST_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
-#define HOST_PAUSE_USEC (100 * USEC_PER_MSEC) /* how long a worker that talks too much is not listened to   \
-                                               */
-#define HOST_READ_BYTES (64 * 1024)           /* at most in one go */
+#define HOST_HEALTHY_USEC (60 * USEC_PER_SEC) /* then what was wrong before is forgotten */
+#define HOST_PAUSE_USEC                                                                                     \
+        (100 * USEC_PER_MSEC)       /* how long a worker that talks too much is not listened to             \
+                                     */
+#define HOST_READ_BYTES (64 * 1024) /* at most in one go */
 
 typedef enum HostEnding {
         HOST_NOT_ENDING,
@@ -74,8 +76,7 @@ struct Host {
 
 #define HOST_CONTEXT(host) (&(const LogContext){.sensor = (host)->sensor->name})
 
-/* --- host.c
- * ------------------------------------------------------------------------------------------------ */
+/* --- host.c ------------------------------------------------------------------------------------------- */
 
 /* Tells the handler what has changed, if anything has. */
 void host_tell(Host *host);
@@ -88,8 +89,7 @@ void host_make_printable(char *text);
 int host_say(Host *host, WireType type, const double *interval_sec);
 int host_flush(Host *host);
 
-/* --- host-process.c
- * ---------------------------------------------------------------------------------------- */
+/* --- host-process.c ----------------------------------------------------------------------------------- */
 
 /* Starts a worker, or says why not and sees to the next try. */
 void host_spawn(Host *host);
@@ -97,11 +97,12 @@ void host_spawn(Host *host);
 void host_kill(Host *host, char *why);
 /* Asks it to go. */
 void host_ask(Host *host);
+/* It should be gone by now: is it? */
+bool host_reap(Host *host);
 /* Ends whatever is left, without the loop. */
 void host_abandon(Host *host);
 
-/* --- host-watch.c
- * ------------------------------------------------------------------------------------------ */
+/* --- host-watch.c ------------------------------------------------------------------------------------- */
 
 int host_watch_start(Host *host);
 /* Sees to it that the clock rings at the next deadline. */
@@ -112,8 +113,7 @@ void host_pause(Host *host, bool *paused);
 /* When the next start is due after one more failure. Sets restart_usec, gives the delay. */
 uint64_t host_back_off(Host *host);
 
-/* --- host-listen.c
- * ----------------------------------------------------------------------------------------- */
+/* --- host-listen.c ------------------------------------------------------------------------------------ */
 
 int host_listen(Host *host);
 /* Takes what has come until now, all of it: the worker is gone. */
@@ -121,8 +121,7 @@ void host_listen_rest(Host *host);
 void host_over_limit_end(Host *host);
 void host_channels_free(Host *host);
 
-/* --- host-errors.c
- * ----------------------------------------------------------------------------------------- */
+/* --- host-errors.c ------------------------------------------------------------------------------------ */
 
 int host_errors_listen(Host *host);
 void host_errors_rest(Host *host);

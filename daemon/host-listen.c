@@ -28,8 +28,7 @@ static int nonsense(Host *host, const char *what)
         return -EBADMSG;
 }
 
-/* --- channels
- * ---------------------------------------------------------------------------------------------- */
+/* --- channels ----------------------------------------------------------------------------------------- */
 
 static void channels_free(HostChannel *channels, size_t n)
 {
@@ -115,8 +114,7 @@ static void take_channels(Host *host, HostChannel *channels, size_t n)
         host->n_channels = n;
 }
 
-/* --- samples
- * ----------------------------------------------------------------------------------------------- */
+/* --- samples ------------------------------------------------------------------------------------------ */
 
 static void over_limit(Host *host)
 {
@@ -232,8 +230,7 @@ static int take_sample(Host *host, BytesReader *body)
         return 1;
 }
 
-/* --- everything else
- * --------------------------------------------------------------------------------------- */
+/* --- everything else ---------------------------------------------------------------------------------- */
 
 static int take_hello(Host *host, BytesReader *body)
 {

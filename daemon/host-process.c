@@ -9,7 +9,6 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "host-internal.h"
@@ -18,11 +17,10 @@
 
 #define ASKED_USEC (2 * USEC_PER_SEC)  /* to go by itself */
 #define KILLED_USEC (5 * USEC_PER_SEC) /* to be gone */
-#define ABANDON_MSEC 200
-#define HEALTHY_USEC (60 * USEC_PER_SEC)
+#define ABANDON_TRIES 20
+#define ABANDON_MSEC 10
 
-/* --- starting
- * ---------------------------------------------------------------------------------------------- */
+/* --- starting ----------------------------------------------------------------------------------------- */
 
 #define ENVIRONMENT_MAX 4
 
@@ -199,8 +197,7 @@ void host_spawn(Host *host)
         host_watch(host);
 }
 
-/* --- ending
- * ------------------------------------------------------------------------------------------------ */
+/* --- ending ------------------------------------------------------------------------------------------- */
 
 static void detach(Host *host)
 {
@@ -237,7 +234,7 @@ static void lament(Host *host, const siginfo_t *info)
         uint64_t delay_usec;
         char duration[48];
 
-        if (host->heard_usec - host->started_usec >= HEALTHY_USEC)
+        if (host->heard_usec - host->started_usec >= HOST_HEALTHY_USEC)
                 host->attempt = 0;
         delay_usec = host_back_off(host);
         host_set_error(
@@ -247,11 +244,8 @@ static void lament(Host *host, const siginfo_t *info)
                 text_format_duration(duration, delay_usec));
 }
 
-static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
+static void gone(Host *host, const siginfo_t *info)
 {
-        Host *host = userdata;
-
-        (void) source;
         host_listen_rest(host);
         host_errors_rest(host);
         if (!host->wanted)
@@ -263,7 +257,25 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
                 host_spawn(host);
         host_watch(host);
         host_tell(host);
+}
+
+static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+        (void) source;
+        gone(userdata, info);
         return 0;
+}
+
+/* sd-event waits for the process's descriptor to become readable, once; but with a debugger attached to it
+ * that happens before the debugger lets us have it. */
+bool host_reap(Host *host)
+{
+        siginfo_t info = {0};
+
+        if (waitid(P_PID, (id_t) host->pid, &info, WEXITED | WNOHANG) < 0 || info.si_pid != host->pid)
+                return false;
+        gone(host, &info);
+        return true;
 }
 
 void host_kill(Host *host, char *why)
@@ -291,24 +303,24 @@ void host_ask(Host *host)
 
 void host_abandon(Host *host)
 {
-        pid_t pid = host->pid;
+        pid_t pid = host->pid, gone_pid = 0;
 
-        if (pid > 0) {
-                _cleanup_(closep) int fd = (int) syscall(SYS_pidfd_open, pid, 0);
-                struct pollfd gone = {.fd = fd, .events = POLLIN};
-
-                (void) kill(pid, SIGKILL);
-                if (fd >= 0)
-                        (void) poll(&gone, 1, ABANDON_MSEC);
-        }
         detach(host);
-        if (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0)
+        if (pid == 0)
+                return;
+        (void) kill(pid, SIGKILL);
+        /* The loop may have ended already, so this waits by itself: for a moment. */
+        for (int i = 0; i < ABANDON_TRIES && gone_pid == 0; i++) {
+                gone_pid = waitpid(pid, NULL, WNOHANG);
+                if (gone_pid == 0)
+                        (void) poll(NULL, 0, ABANDON_MSEC);
+        }
+        if (gone_pid == 0)
                 log_write(LOG_WARNING, HOST_CONTEXT(host),
                         "worker %d does not end, though killed: it is left behind", (int) pid);
 }
 
-/* --- what the loop has for it
- * ------------------------------------------------------------------------------ */
+/* --- what the loop has for it ------------------------------------------------------------------------- */
 
 static int on_wire(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {

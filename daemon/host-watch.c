@@ -18,8 +18,8 @@
 #include "util/text.h"
 
 #define WARN_USEC (10 * USEC_PER_SEC)
-#define KILL_USEC (5 * USEC_PER_SEC) /* after the warning */
-#define HEALTHY_USEC (60 * USEC_PER_SEC)
+#define KILL_USEC (5 * USEC_PER_SEC)     /* after the warning */
+#define STUCK_USEC (2 * USEC_PER_SEC)    /* and it is looked after again */
 #define EPISODE_USEC (10 * USEC_PER_SEC) /* without a drop, and it is over */
 #define RESTART_FIRST_USEC (1 * USEC_PER_SEC)
 #define RESTART_LAST_USEC (30 * USEC_PER_SEC)
@@ -53,7 +53,7 @@ static uint64_t next_usec(const Host *host)
         if (listening(host))
                 next = MIN(next, silence_usec(host));
         if (listening(host) && host->opened && !host->failing && host->error)
-                next = MIN(next, host->started_usec + HEALTHY_USEC);
+                next = MIN(next, host->started_usec + HOST_HEALTHY_USEC);
         if (host->episode_usec > 0)
                 next = MIN(next, host->episode_last_usec + EPISODE_USEC);
         return next;
@@ -123,7 +123,11 @@ static void on_deadline(Host *host)
                                 : NULL);
                 return;
         }
-        host->deadline_usec = 0;
+        if (host_reap(host))
+                return;
+        host->deadline_usec = clock_monotonic_usec() + STUCK_USEC;
+        if (host->stuck)
+                return;
         host->stuck = true;
         host_set_error(host,
                 text_printf("worker %d was killed but does not end: its device keeps it in the kernel; "
@@ -146,7 +150,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
         if (listening(host) && now_usec >= silence_usec(host))
                 on_silence(host, now_usec);
         if (listening(host) && host->opened && !host->failing && host->warned_usec == 0 &&
-                now_usec >= host->started_usec + HEALTHY_USEC)
+                now_usec >= host->started_usec + HOST_HEALTHY_USEC)
                 host_set_error(host, NULL);
         if (host->episode_usec > 0 && now_usec >= host->episode_last_usec + EPISODE_USEC)
                 host_over_limit_end(host);
@@ -155,8 +159,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* --- pauses
- * ------------------------------------------------------------------------------------------------ */
+/* --- pauses ------------------------------------------------------------------------------------------- */
 
 static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -186,8 +189,7 @@ void host_pause(Host *host, bool *paused)
                 (void) on_pause_end(host->pause, 0, host);
 }
 
-/* --- starts
- * ------------------------------------------------------------------------------------------------ */
+/* --- starts ------------------------------------------------------------------------------------------- */
 
 uint64_t host_back_off(Host *host)
 {

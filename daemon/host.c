@@ -102,8 +102,7 @@ void host_log(Host *host, int priority, const char *text)
         log_write(priority, HOST_CONTEXT(host), "%s", printable);
 }
 
-/* --- coming and going -------------------------------------------------------------------------------------
- */
+/* --- coming and going --------------------------------------------------------------------------------- */
 
 int host_new(Host **ret, sd_event *event, const Paths *paths, const SensorConfig *sensor,
         const HostHandler *handler, void *userdata)
@@ -198,15 +197,15 @@ int host_set_interval(Host *host, double interval_sec)
                 return 0;
         host->interval_sec = interval_sec;
         host->changed = true;
-        /* One that has not greeted yet gets it with START, and so does the one after one that is on its way out. */
+        /* One that has not greeted yet gets it with START, and so does the one after one that is on its way
+         * out. */
         if (host->pid > 0 && host->greeted)
                 (void) host_say(host, WIRE_INTERVAL, &interval_sec);
         host_tell(host);
         return 0;
 }
 
-/* --- what there is to see ---------------------------------------------------------------------------------
- */
+/* --- what there is to see ----------------------------------------------------------------------------- */
 
 const char *host_name(const Host *host)
 {

@@ -46,6 +46,12 @@ static bool memory_is_short(const Spool *spool)
         return spool->runtime.bytes > spool->limits.memory / 4;
 }
 
+static bool is_full(const Spool *spool)
+{
+        return (spool->trouble_error == -ENOSPC || spool->trouble_error == -EDQUOT) &&
+               spool->state.n_segments > 0;
+}
+
 static uint64_t flush_due(const Spool *spool)
 {
         uint64_t due;
@@ -57,7 +63,10 @@ static uint64_t flush_due(const Spool *spool)
         if (spool->stopping)
                 return 0;
         due = spool->n_ages == 0 || memory_is_short(spool) ? 0 : spool->ages[0].usec + sync_delay(spool);
-        return spool->failures > 0 ? MAX(due, spool->retry_usec) : due;
+        /* A full disk has room once what is oldest on it goes; anything else is left alone for a while. */
+        if (spool->failures > 0 && !(is_full(spool) && memory_is_short(spool)))
+                due = MAX(due, spool->retry_usec);
+        return due;
 }
 
 void spool_age(Spool *spool)
@@ -95,9 +104,10 @@ void spool_set_trouble(Spool *spool, int error, const char *sentence)
 static void clear_trouble(Spool *spool)
 {
         spool->failures = 0;
-        if (!spool->trouble)
-                return;
+        if (!spool->trouble || (spool->evicting && is_full(spool)))
+                return; /* full is what it stays, until the episode is over */
         free(TAKE_PTR(spool->trouble));
+        spool->trouble_error = 0;
         log_notice("spool: %s can be written again", spool->state.path);
 }
 
@@ -174,10 +184,12 @@ void spool_forget(Spool *spool)
                 spool->evicting = false;
                 log_notice("spool: there is room again; %" PRIu64 " messages were dropped",
                         spool->dropped - spool->evicting_since);
+                if (spool->failures == 0)
+                        clear_trouble(spool);
         }
 }
 
-static void count_evicted(Spool *spool, uint64_t messages)
+static void count_evicted(Spool *spool, const Tier *tier, uint64_t messages)
 {
         char size[32];
 
@@ -186,19 +198,21 @@ static void count_evicted(Spool *spool, uint64_t messages)
         if (!spool->evicting) {
                 spool->evicting = true;
                 spool->evicting_since = spool->dropped;
-                if (spool->trouble)
+                if (tier == &spool->state && spool->failures > 0)
+                        log_warning("spool: the disk is full: the oldest messages are dropped");
+                else if (tier == &spool->state)
+                        log_warning("spool: full: the oldest messages are dropped (spool.max_size is %s)",
+                                text_format_size(size, spool->limits.max_size));
+                else if (spool->failures > 0)
                         log_warning(
                                 "spool: full, and the disk can't be used: the oldest messages are dropped "
                                 "(spool.memory is %s)",
                                 text_format_size(size, spool->limits.memory));
-                else if (spool->state.bytes < spool->limits.max_size / 2)
+                else
                         log_warning("spool: messages come faster than the disk takes them: some of the "
                                     "oldest in "
                                     "memory are dropped (spool.memory is %s)",
                                 text_format_size(size, spool->limits.memory));
-                else
-                        log_warning("spool: full: the oldest messages are dropped (spool.max_size is %s)",
-                                text_format_size(size, spool->limits.max_size));
         }
         spool->dropped += messages;
         spool->evicted_usec = clock_monotonic_usec();
@@ -209,7 +223,7 @@ static void evict_state(Spool *spool)
         uint64_t messages, bytes;
 
         segment_living(&spool->state.segments[0], spool->confirmed, &messages, &bytes);
-        count_evicted(spool, messages);
+        count_evicted(spool, &spool->state, messages);
         drop_state(spool, 0);
 }
 
@@ -222,7 +236,7 @@ bool spool_evict_runtime(Spool *spool)
                 if (segment->first <= spool->copying)
                         continue;
                 segment_living(segment, spool_floor(spool), &messages, &bytes);
-                count_evicted(spool, messages);
+                count_evicted(spool, &spool->runtime, messages);
                 spool_drop_runtime(spool, i);
                 return true;
         }
@@ -319,19 +333,12 @@ void spool_plan(Spool *spool)
 
 static void take_opened(Spool *spool, DiskJob *job)
 {
-        const Tier *opened = &job->opened;
-        uint64_t last = opened->n_segments > 0 ? opened->segments[opened->n_segments - 1].last : 0;
-
-        if (last >= spool->base) {
-                /* Their numbers would mix with ours. */
-                text_set(&job->open_error,
-                        "%s appeared, and has messages that only a start of plugd can take", opened->path);
-                job->result = -EEXIST;
-                return;
-        }
         spool->state = job->opened;
         job->opened = TIER_INIT;
+        closep(&job->recovery.tail_fd); /* not to be appended to */
         spool_take_recovery(spool, &job->recovery);
+        spool_add_strays(spool, tier_stray(&spool->state, 0));
+        spool->frozen = spool->strays > 0;
 }
 
 static int take_written(Spool *spool, const DiskJob *job)
@@ -390,8 +397,7 @@ int spool_finish(Spool *spool)
                         : sentence      ? sentence
                                         : strerror(-r));
                 /* Full, by others: better lose what is oldest than what is new. */
-                if ((r == -ENOSPC || r == -EDQUOT) && spool->state.n_segments > 0 &&
-                        memory_is_short(spool)) {
+                if (is_full(spool) && memory_is_short(spool)) {
                         evict_state(spool);
                         spool->retry_usec = 0;
                 }

@@ -11,7 +11,8 @@
  *   spool-disk.c     the thread that does everything slow on the state tier, one job at a time
  *   spool-flush.c    what goes to the disk and when; eviction; trouble with the disk
  *   spool-read.c     the cursor
- *   spool.c          the object: open, append, confirm, close
+ *   spool-open.c     opening, and how the two tiers fit together
+ *   spool.c          the object: append, confirm, close
  *
  * The event loop's thread owns all of Spool; the disk's thread owns Disk while a job is under way. Once the
  * spool is open, only that thread touches the state directory (without a ready callback, spool_read() reads
@@ -141,7 +142,8 @@ typedef struct Tier {
         int fd; /* the folder, locked; -1: not usable */
         Segment *segments;
         size_t n_segments, capacity;
-        uint64_t bytes; /* of the files */
+        uint64_t bytes;       /* of the files */
+        uint64_t stray_bytes; /* of those among them that aren't in the list: see tier_stray() */
 } Tier;
 
 #define TIER_INIT ((Tier){.fd = -1})
@@ -157,8 +159,11 @@ void segment_living(const Segment *segment, uint64_t floor, uint64_t *ret_messag
 /* The folder `spool` in directory: made, opened, locked. -EBUSY: another daemon has it. */
 int tier_open(Tier *tier, const char *directory, char **ret_error);
 void tier_deinit(Tier *tier);
-int tier_add(Tier *tier, const Segment *segment);      /* the new last; takes its fd over when 0 */
-void tier_remove(Tier *tier, size_t index);            /* from the list; the file stays */
+int tier_add(Tier *tier, const Segment *segment); /* the new last; takes its fd over when 0 */
+void tier_remove(Tier *tier, size_t index);       /* from the list; the file stays */
+/* Takes those from index on out of the list: their numbers don't fit into this run, the next start takes
+ * them. How many messages that are. */
+uint64_t tier_stray(Tier *tier, size_t index);
 void tier_account(Tier *tier);                         /* after sizes changed */
 size_t tier_find(const Tier *tier, uint64_t sequence); /* first that reaches it, or n_segments */
 
@@ -311,7 +316,10 @@ struct Spool {
         uint64_t next;      /* number of the next record */
         uint64_t confirmed; /* up to here */
         uint64_t moved;     /* up to here nothing is needed in the runtime tier */
-        uint64_t base;      /* the state directory was not seen at the start: our numbers begin here; or 0 */
+        /* Messages in the state directory that wait for the next start, as it could not be opened at this
+         * one. Until then it has to be kept in the position file that they aren't confirmed. */
+        uint64_t strays;
+        bool frozen;
         int position_fd;
         uint8_t *scratch; /* RECORD_MAX */
 
@@ -342,7 +350,7 @@ struct Spool {
         uint64_t evicting_since, evicted_usec; /* `dropped` at its beginning; the last time */
         bool volatile_memory;
         int trouble_error;
-        char *trouble, *runtime_trouble;
+        char *trouble, *runtime_trouble, *strays_trouble;
 };
 
 static inline uint64_t spool_floor(const Spool *spool) /* of the runtime tier */
@@ -364,5 +372,9 @@ void spool_set_trouble(Spool *spool, int error, const char *sentence);
 void cursor_deinit(Cursor *cursor);
 void spool_confirm_reads(Spool *spool, uint64_t sequence);
 
-/* spool.c */
+/* spool-open.c */
+#define POSITION_SIZE 20
+void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed);
+int spool_open(Spool *spool, const char *runtime_directory, char **ret_error);
 void spool_take_recovery(Spool *spool, Recovery *recovery);
+void spool_add_strays(Spool *spool, uint64_t messages);

@@ -28,7 +28,7 @@ int segment_name_parse(const char *name, uint64_t *ret_first)
         if (strspn(name, "0123456789abcdef") != 16)
                 return -EINVAL;
         first = strtoull(name, NULL, 16);
-        if (first == 0 || first > SEQUENCE_MAX || strcmp(segment_name(again, first), name) != 0)
+        if (first == 0 || first > SEQUENCE_MAX / 2 || strcmp(segment_name(again, first), name) != 0)
                 return -EINVAL;
         *ret_first = first;
         return 0;
@@ -140,7 +140,7 @@ void tier_deinit(Tier *tier)
 
 void tier_account(Tier *tier)
 {
-        tier->bytes = 0;
+        tier->bytes = tier->stray_bytes;
         for (size_t i = 0; i < tier->n_segments; i++)
                 tier->bytes += tier_blocks(tier->segments[i].file_size);
 }
@@ -168,6 +168,20 @@ void tier_remove(Tier *tier, size_t index)
         memmove(tier->segments + index, tier->segments + index + 1,
                 (tier->n_segments - index) * sizeof(*tier->segments));
         tier_account(tier);
+}
+
+uint64_t tier_stray(Tier *tier, size_t index)
+{
+        uint64_t total = 0, messages, bytes;
+
+        for (size_t i = index; i < tier->n_segments; i++) {
+                segment_living(&tier->segments[i], 0, &messages, &bytes);
+                total += messages;
+                tier->stray_bytes += tier_blocks(tier->segments[i].file_size);
+        }
+        tier->n_segments = MIN(tier->n_segments, index);
+        tier_account(tier);
+        return total;
 }
 
 size_t tier_find(const Tier *tier, uint64_t sequence)

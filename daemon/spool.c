@@ -9,10 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 
 #include "spool-internal.h"
 #include "util/clock.h"
@@ -21,50 +19,10 @@
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
-#define SEGMENTS_MAX 4096              /* on disk: their list stays small however large max_size is */
-#define STOP_USEC (10 * USEC_PER_SEC)  /* a disk that takes longer keeps no stop waiting */
-#define UNSEEN_GAP (UINT64_C(1) << 32) /* beyond a file that was left alone */
+#define SEGMENTS_MAX 4096             /* on disk: their list stays small however large max_size is */
+#define STOP_USEC (10 * USEC_PER_SEC) /* a disk that takes longer keeps no stop waiting */
 
-/* --- how far all is confirmed ---------------------------------------------------------------------------
- */
-
-#define POSITION_SIZE 20
-
-static void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed)
-{
-        static const uint8_t magic[8] = {'P', 'L', 'U', 'G', 'D', 'P', 'O', 'S'};
-        uint32_t crc;
-
-        memcpy(out, magic, sizeof(magic));
-        for (unsigned i = 0; i < 8; i++)
-                out[8 + i] = (uint8_t) (confirmed >> (8 * i));
-        crc = crc32c(0, out, 16);
-        for (unsigned i = 0; i < 4; i++)
-                out[16 + i] = (uint8_t) (crc >> (8 * i));
-}
-
-static void position_open(Spool *spool)
-{
-        uint8_t data[POSITION_SIZE], again[POSITION_SIZE];
-        uint64_t confirmed = 0;
-        ssize_t n;
-
-        spool->position_fd = openat(spool->runtime.fd, POSITION_NAME,
-                O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (spool->position_fd < 0)
-                return;
-        n = pread(spool->position_fd, data, sizeof(data), 0);
-        if (n <= 0)
-                return;
-        for (unsigned i = 0; i < 8; i++)
-                confirmed |= (uint64_t) data[8 + i] << (8 * i);
-        position_encode(again, confirmed);
-        if (n == sizeof(data) && memcmp(data, again, sizeof(data)) == 0 && confirmed <= SEQUENCE_MAX)
-                spool->confirmed = confirmed;
-        else
-                log_warning("spool: %s/%s is damaged: what was confirmed lately is sent once more",
-                        spool->runtime.path, POSITION_NAME);
-}
+/* --- confirming --------------------------------------------------------------------------------------- */
 
 void spool_confirm(Spool *spool, uint64_t sequence)
 {
@@ -74,7 +32,7 @@ void spool_confirm(Spool *spool, uint64_t sequence)
         if (sequence <= spool->confirmed)
                 return;
         spool->confirmed = sequence;
-        if (spool->position_fd >= 0) {
+        if (spool->position_fd >= 0 && !spool->frozen) {
                 position_encode(data, sequence);
                 /* Lost, it costs repeats after a crash, and those are harmless. */
                 (void) !pwrite(spool->position_fd, data, sizeof(data), 0);
@@ -226,80 +184,6 @@ int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence)
 
 /* --- opening ------------------------------------------------------------------------------------------ */
 
-void spool_take_recovery(Spool *spool, Recovery *recovery)
-{
-        Writer *writer = disk_writer(spool->disk);
-        Tier *state = &spool->state;
-
-        spool->damaged += recovery->damaged;
-        for (size_t i = 0; spool->note && i < recovery->times.capacity; i++)
-                if (recovery->times.slots[i].channel)
-                        spool->note(recovery->times.slots[i].channel, recovery->times.slots[i].at_msec,
-                                spool->note_userdata);
-        if (recovery->alone > 0)
-                spool->next = MAX(spool->next, recovery->alone + UNSEEN_GAP);
-
-        if (writer->directory < 0 && state->fd >= 0)
-                writer->directory = fcntl(state->fd, F_DUPFD_CLOEXEC, 3);
-        if (recovery->tail_fd >= 0 && recovery->tail.file_size < spool->state_segment_size) {
-                writer->fd = take_fd(&recovery->tail_fd);
-                writer->segment = writer->synced = recovery->tail;
-                writer->times = recovery->tail_times;
-                recovery->tail_times = (ChannelTimes){};
-        }
-}
-
-static int recover_tiers(Spool *spool)
-{
-        _cleanup_(recovery_deinit) Recovery state = RECOVERY_INIT(&spool->aside, 0),
-                                            runtime = RECOVERY_INIT(&spool->aside, 0);
-        Tier *tier = &spool->state;
-        int r;
-
-        if (spool->runtime.fd >= 0)
-                position_open(spool);
-        if (tier->fd >= 0) {
-                state.floor = spool->confirmed;
-                r = tier_recover(tier, false, &state);
-                if (r < 0)
-                        return r;
-                /* It may have been written a moment before a crash, and not synced. */
-                if (state.tail_fd >= 0) {
-                        (void) !fdatasync(state.tail_fd);
-                        (void) !fsync(tier->fd);
-                }
-                if (tier->n_segments > 0)
-                        spool->moved = tier->segments[tier->n_segments - 1].last;
-        }
-        if (spool->runtime.fd >= 0) {
-                runtime.floor = spool_floor(spool);
-                r = tier_recover(&spool->runtime, true, &runtime);
-                if (r < 0)
-                        return r;
-        }
-
-        spool->next = spool_floor(spool) + 1;
-        if (spool->runtime.n_segments > 0)
-                spool->next = MAX(spool->next, active_segment(spool)->last + 1);
-        if (tier->fd < 0) /* what may be in there has lower numbers */
-                spool->base = spool->next = MAX(spool->next, clock_realtime_usec());
-        spool_take_recovery(spool, &state);
-        spool_take_recovery(spool, &runtime);
-        return 0;
-}
-
-static void check_memory(Spool *spool)
-{
-        struct statfs status;
-
-        if (spool->runtime.fd < 0 || fstatfs(spool->runtime.fd, &status) < 0)
-                return;
-        spool->volatile_memory = status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
-        if (!spool->volatile_memory)
-                log_notice("spool: %s isn't in memory but on a disk, which so has to take every message",
-                        spool->runtime.path);
-}
-
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         Spool *spool = userdata;
@@ -337,43 +221,6 @@ static int add_sources(Spool *spool, sd_event *event)
         return sd_event_add_io(event, &spool->done, disk_fd(spool->disk), EPOLLIN, on_done, spool);
 }
 
-static int open_tiers(Spool *spool, const char *runtime_directory, char **ret_error)
-{
-        _cleanup_(freep) char *state_error = NULL, *runtime_error = NULL;
-        int state, runtime;
-
-        state = tier_open(&spool->state, spool->state_directory, &state_error);
-        if (state != -EBUSY) {
-                runtime = tier_open(&spool->runtime, runtime_directory, &runtime_error);
-                if (runtime >= 0 || (runtime != -EBUSY && state >= 0))
-                        goto usable;
-                if (runtime == -EBUSY)
-                        text_set(ret_error, "%s", runtime_error);
-                else
-                        text_set(ret_error,
-                                "%s; and %s: messages can't be kept anywhere. Make one of them writable",
-                                state_error, runtime_error);
-                return runtime;
-        }
-        text_set(ret_error, "%s", state_error);
-        return state;
-
-usable:
-        if (runtime < 0) {
-                spool->runtime.path = text_printf("%s/spool", runtime_directory);
-                spool_set_runtime_trouble(spool, runtime);
-        }
-        if (state < 0)
-                spool_set_trouble(spool, state, state_error ? state_error : strerror(-state));
-        else if (faccessat(spool->state.fd, ".", W_OK, AT_EACCESS) < 0) {
-                int error = errno;
-
-                text_set(&state_error, "Can't write to %s: %s", spool->state.path, strerror(error));
-                spool_set_trouble(spool, -error, state_error ? state_error : strerror(error));
-        }
-        return 0;
-}
-
 int spool_new(Spool **ret, sd_event *event, const char *state_directory, const char *runtime_directory,
         const SpoolLimits *limits, SpoolNote note, void *userdata, char **ret_error)
 {
@@ -404,27 +251,20 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         if (r < 0)
                 return r;
 
-        r = open_tiers(spool, runtime_directory, ret_error);
+        r = spool_open(spool, runtime_directory, ret_error);
         if (r < 0)
                 return r;
-        r = recover_tiers(spool);
-        if (r < 0)
-                goto fail;
-        check_memory(spool);
         r = add_sources(spool, event);
-        if (r < 0)
-                goto fail;
+        if (r < 0) {
+                text_set(ret_error, "Can't watch the spool's disk: %s", strerror(-r));
+                return r;
+        }
         spool_get_stats(spool, &stats);
         if (stats.messages > 0)
                 log_info("spool: %" PRIu64 " messages are waiting to be sent", stats.messages);
         spool_plan(spool);
         *ret = TAKE_PTR(spool);
         return 0;
-
-fail:
-        text_set(ret_error, "Can't open the spool in %s and %s: %s", spool->state_directory,
-                runtime_directory, strerror(-r));
-        return r;
 }
 
 /* --- closing ------------------------------------------------------------------------------------------ */
@@ -481,6 +321,7 @@ Spool *spool_free(Spool *spool)
         free(spool->aside.path);
         free(spool->trouble);
         free(spool->runtime_trouble);
+        free(spool->strays_trouble);
         free(spool);
         return NULL;
 }
@@ -488,12 +329,13 @@ Spool *spool_free(Spool *spool)
 void spool_get_stats(const Spool *spool, SpoolStats *ret)
 {
         uint64_t messages, bytes;
+        const char *trouble = spool->trouble           ? spool->trouble
+                              : spool->runtime_trouble ? spool->runtime_trouble
+                                                       : spool->strays_trouble;
         SpoolStats stats = {
                 .dropped = spool->dropped,
                 .damaged = spool->damaged,
-                .trouble = spool->trouble           ? spool->trouble
-                           : spool->runtime_trouble ? spool->runtime_trouble
-                                                    : "",
+                .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,
         };
 

@@ -103,8 +103,7 @@ struct Sim {
         int event_fd; /* -1, or readable while it floods */
 };
 
-/* --- waves ------------------------------------------------------------------------------------------------
- */
+/* --- waves -------------------------------------------------------------------------------------------- */
 
 /* Six decimals are plenty for something that isn't there, and read better. */
 static struct plugd_value number(double value)
@@ -183,8 +182,7 @@ static int emit_one(Sim *sim)
         return r;
 }
 
-/* --- misbehaving ------------------------------------------------------------------------------------------
- */
+/* --- misbehaving -------------------------------------------------------------------------------------- */
 
 static int crash(Sim *sim)
 {
@@ -228,8 +226,7 @@ static int end(Sim *sim)
         _exit(EXIT_STATUS);
 }
 
-/* --- the plugin -------------------------------------------------------------------------------------------
- */
+/* --- the plugin --------------------------------------------------------------------------------------- */
 
 static const char *string(const struct plugd_host *host, const char *name)
 {

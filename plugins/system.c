@@ -80,8 +80,7 @@ typedef struct System {
         char text[TEXT_MAX]; /* the file that is being looked at */
 } System;
 
-/* --- helpers ----------------------------------------------------------------------------------------------
- */
+/* --- helpers ------------------------------------------------------------------------------------------ */
 
 static int declare(System *system, const char *name, const char *unit, uint32_t type, const char *help)
 {
@@ -188,8 +187,7 @@ static void level_of(const char *text, char level[static 64])
                 strcpy(level, "root");
 }
 
-/* --- load, memory, uptime, cpu ----------------------------------------------------------------------------
- */
+/* --- load, memory, uptime, cpu ------------------------------------------------------------------------ */
 
 static int load_open(System *system)
 {
@@ -335,8 +333,7 @@ static int cpu_read(System *system)
         return 0;
 }
 
-/* --- temperature ------------------------------------------------------------------------------------------
- */
+/* --- temperature -------------------------------------------------------------------------------------- */
 
 /* Does the file, of one word, name a CPU's sensor? */
 static bool names_cpu(System *system, const char *path)
@@ -400,8 +397,7 @@ static int temperature_read(System *system)
         return 0;
 }
 
-/* --- disks ------------------------------------------------------------------------------------------------
- */
+/* --- disks -------------------------------------------------------------------------------------------- */
 
 static int disk_open(System *system, const char *path)
 {
@@ -475,8 +471,7 @@ static int disks_read(System *system)
         return first;
 }
 
-/* --- network ----------------------------------------------------------------------------------------------
- */
+/* --- network ------------------------------------------------------------------------------------------ */
 
 static int interface_open(System *system, const char *interface)
 {
@@ -580,8 +575,7 @@ static int network_read(System *system)
         return 0;
 }
 
-/* --- the plugin -------------------------------------------------------------------------------------------
- */
+/* --- the plugin --------------------------------------------------------------------------------------- */
 
 static const struct {
         const char *option; /* a boolean that turns it off; NULL: none */

@@ -108,9 +108,17 @@ def problems(root):
                 yield f"{path}: \"{name}\" is private to {target}"
 
 
+def forgotten(root):
+    """Unit tests that nobody runs."""
+    listed = (root / "tests" / "unit" / "meson.build").read_text() if (root / "tests" / "unit").is_dir() else ""
+    for path in sorted((root / "tests" / "unit").glob("test-*.c")):
+        if f"'{path.stem.removeprefix('test-')}'" not in listed:
+            yield f"{path.relative_to(root)}: isn't in tests/unit/meson.build"
+
+
 def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent).resolve()
-    found = list(problems(root))
+    found = [*problems(root), *forgotten(root)]
     for problem in found:
         print(problem)
     return 1 if found else 0

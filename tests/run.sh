@@ -76,8 +76,8 @@ scenarios() {
     shift
 
     step "$name-scenarios" env PLUGD_BUILD="$builds/$name" PLUGD_PLATFORM="$builds/gcc/tests/platform" \
-        /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --durations=10 --junitxml="$results/$name-scenarios.xml" \
-        "$@" tests/scenarios
+        /usr/bin/python3 -m pytest -q -ra --junitxml="$results/$name-scenarios.xml" "$@" tests/scenarios
+    sed -n '/^=.* figures =/,/^=/{/^=/!p}' "$results/$name-scenarios.log"
     [ -s "$results/$name-scenarios.xml" ] || echo "failed $name-scenarios" >>"$results/steps"
 }
 

@@ -54,5 +54,5 @@ build() {
     else
         rm -rf "$folder"
         meson setup -Dtests=enabled "$@" "$folder" "$root"
-    fi && meson compile -C "$folder"
+    fi && meson compile --ninja-args=--quiet -C "$folder"
 }

@@ -48,8 +48,7 @@ static int set_interval(Loop *loop, BytesReader *body)
         return 0;
 }
 
-/* --- the host's side --------------------------------------------------------------------------------------
- */
+/* --- the host's side ---------------------------------------------------------------------------------- */
 
 /* What has come. -EPIPE: the host has gone. */
 static int receive(Loop *loop)
@@ -136,8 +135,7 @@ static int listen_to_host(Loop *loop)
         return r;
 }
 
-/* --- the plugin's side ------------------------------------------------------------------------------------
- */
+/* --- the plugin's side -------------------------------------------------------------------------------- */
 
 static void close_and_retry(Loop *loop)
 {
@@ -202,8 +200,7 @@ static void on_time(Loop *loop, uint64_t now_usec)
         read_instance(loop, false);
 }
 
-/* --- both -------------------------------------------------------------------------------------------------
- */
+/* --- both --------------------------------------------------------------------------------------------- */
 
 /* Says ALIVE when it is time, and gives the time when it is again. A little early is better than waking up
  * once more for it. */

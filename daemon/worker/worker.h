@@ -13,16 +13,14 @@
 #include "util/macros.h"
 #include "wire.h"
 
-/* --- sandbox: main steps in sandbox.c, the parts in sandbox-*.c
- * -------------------------------------------- */
+/* --- sandbox: main steps in sandbox.c, the parts in sandbox-*.c --------------------------------------- */
 
 /* Shuts this process in, for good. What holds (WIRE_SANDBOX_*); words gets what does not, and why, or "". */
 uint32_t sandbox_enter(const char *plugin_folder, char words[static 256]);
 int sandbox_seccomp(void);                       /* 0 or -errno */
 int sandbox_landlock(const char *plugin_folder); /* 0 or -errno */
 
-/* --- load: finding a plugin and looking at what it says of itself
- * ------------------------------------------ */
+/* --- load: finding a plugin and looking at what it says of itself ------------------------------------- */
 
 /* 0, or -errno with a sentence. The plugin stays loaded for good. */
 int plugin_load(const char *folder, const char *name, const struct plugd_plugin **ret, char **ret_error);
@@ -33,8 +31,7 @@ int plugin_describe(const struct plugd_plugin *plugin, FILE *out);
 /* Of the descriptor, or given to declare(). 0 or -EINVAL. */
 int channel_check(const struct plugd_channel *channel);
 
-/* --- outlet: what goes to the host, in batches
- * ------------------------------------------------------------- */
+/* --- outlet: what goes to the host, in batches -------------------------------------------------------- */
 
 typedef struct Outlet {
         int fd;
@@ -49,8 +46,7 @@ void outlet_frame(Outlet *outlet, WireType type); /* of a frame without a body *
 void outlet_log(Outlet *outlet, enum plugd_priority priority, const char *text);
 void outlet_failed(Outlet *outlet, WireFailure what, int error, const char *sentence);
 
-/* --- instance: the plugin's life, and what it may ask of us
- * ------------------------------------------------ */
+/* --- instance: the plugin's life, and what it may ask of us ------------------------------------------- */
 
 #define INSTANCE_TEXT_MAX 1024
 
@@ -76,8 +72,7 @@ int instance_read(Instance *instance);
 int instance_event_fd(Instance *instance); /* -1: none */
 void instance_close(Instance *instance);
 
-/* --- loop -------------------------------------------------------------------------------------------------
- */
+/* --- loop --------------------------------------------------------------------------------------------- */
 
 /* Serves the host on this descriptor until it says STOP or goes: 0; or 1 after a fault that it was told. */
 int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t sandbox, const char *words);

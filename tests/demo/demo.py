@@ -54,7 +54,7 @@ def parse(arguments):
 
 def sensors():
     return [
-        {"name": "machine", "plugin": "system", "channel": "Machine", "interval": 2},
+        {"name": "machine", "plugin": "system", "channel": "Machine", "interval": 5},
         {"name": "counter", "plugin": "sim", "channel": "Demo/Counter", "interval": 1, "wave": "counter"},
         {"name": "tide", "plugin": "sim", "channel": "Demo/Tide", "interval": 1, "wave": "sine"},
         {"name": "walk", "plugin": "sim", "channel": "Demo/Walk", "interval": 2.5, "wave": "walk"},
@@ -75,7 +75,7 @@ class Picture:
 
     def __init__(self, gateway, harness, before):
         objects = gateway.objects()
-        self.manager = objects[harness.PATH][harness.MANAGER]
+        self.manager = gateway.properties()
         self.sensors = {members[harness.SENSOR]["Name"]: members[harness.SENSOR]
                         for members in objects.values() if harness.SENSOR in members}
         self.before = before
@@ -123,7 +123,10 @@ class Lines:
             self.line(f"confirmed {manager['Confirmed']} (in the spool: {manager['SpoolMessages']})")
 
     def end(self, summary):
-        print(summary if not self.plug_id else f"{self.plug_id} {summary}", flush=True)
+        if self.plug_id:
+            self.line(summary)
+        else:
+            print(f"demo.sh: {summary}", file=sys.stderr, flush=True)
 
 
 class Screen:
@@ -141,7 +144,7 @@ class Screen:
 
     def show(self, picture, arrivals, totals, left):
         manager = picture.manager
-        self.latest = (self.latest + [f"  {clock(row.at)}  {row.channel:<24.24} {row.data:<16.16} id {row.id}" for row in arrivals])[-6:]
+        self.latest = (self.latest + [f"  {clock(row.at)}  {row.channel:<24.24} {row.data:<16.16} id {row.id}" for row in arrivals])[-4:]
         time_left = "until Ctrl-C" if left is None else f"{max(left, 0):.0f} s left, Ctrl-C ends it"
         lines = [
             f"\033[1mplugd demo\033[0m   {time_left}",
@@ -152,12 +155,10 @@ class Screen:
         ]
         if manager["LastError"]:
             lines.append(f"               {manager['LastError']}")
-        lines += ["", "  2 read       channel                   value          samples  sensor"]
-        for name, sensor in sorted(picture.sensors.items()):
-            for channel, value in sorted(sensor["Values"].items()) or [("-", None)]:
-                lines.append(f"               {channel:<24.24}  {short(value):<14} {sensor['Samples']:>7}  {name} "
-                             + self.state(sensor["State"]))
-        lines += [
+        rows = [f"               {channel:<24.24}  {short(value):<14} {sensor['Samples']:>7}  {name} " + self.state(sensor["State"])
+                for name, sensor in sorted(picture.sensors.items(), key=lambda item: (len(item[1]["Values"]), item[0]))
+                for channel, value in sorted(sensor["Values"].items()) or [("-", None)]]
+        tail = [
             "",
             f"  3 published  {manager['Published']:>7}   handed to the connection",
             f"    confirmed  {manager['Confirmed']:>7}   the server has read them: gone from the spool",
@@ -165,7 +166,12 @@ class Screen:
             + (f"; {manager['Dropped']} dropped" if manager["Dropped"] else ""),
         ]
         if totals is not None:
-            lines += ["", f"  4 at the platform: {totals} messages; the last of them"] + self.latest
+            tail += ["", f"  4 at the platform: {totals} messages; the last of them"] + self.latest
+        # What doesn't fit are readings.
+        room = shutil.get_terminal_size((100, 40)).lines - 1 - len(lines) - 2 - len(tail)
+        if len(rows) > max(room, 1):
+            rows = rows[:max(room - 1, 1)] + [f"               … and {len(rows) - max(room - 1, 1)} more"]
+        lines += ["", "  2 read       channel                   value          samples  sensor"] + rows + tail
         self.draw(lines)
 
     def draw(self, lines):
@@ -276,7 +282,8 @@ class Demo:
             text += f", {self.arrived} at the platform"
         missing = [name for name, count in done.items() if not count]
         if missing:
-            text += f"; nothing was {' or '.join(missing)}" + (f": {manager['LastError']}" if manager["LastError"] else "")
+            text += f"; nothing was {' or '.join(missing)}" + f": the gateway is {manager['State']}" + (
+                f": {manager['LastError']}" if manager["LastError"] else "")
         return not missing, "summary: " + text
 
     def close(self):

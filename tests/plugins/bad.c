@@ -31,12 +31,14 @@ static const struct plugd_channel channels[] = {
 #endif
 };
 
+#ifndef BAD_FUNCTIONS
 static int bad_open(const struct plugd_host *host, void **ret_instance)
 {
         host->log(host, PLUGD_ERROR, "nobody should have come this far");
         *ret_instance = NULL;
         return -ENOTSUP;
 }
+#endif
 
 static int bad_read(void *instance)
 {

@@ -17,13 +17,6 @@ MODEL = "mod-0123456789abcdef01234567"
 PASS = "aB3/kL9=s3cr3t"
 HWID = "test-0001"
 
-FIGURES = []
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "plain: not with sanitizers (another tool watches, or figures are taken)")
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
@@ -36,16 +29,18 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
+    figures = [text for reports in terminalreporter.stats.values() for report in reports
+               if getattr(report, "when", None) == "call" for name, text in report.user_properties if name == "figure"]
+    if figures:
         terminalreporter.section("figures")
-        for line in FIGURES:
-            terminalreporter.write_line(line)
+        for text in figures:
+            terminalreporter.write_line(text)
 
 
 @pytest.fixture
-def figure():
+def figure(record_property):
     """figure("sentence"): shown at the end of the run."""
-    return FIGURES.append
+    return lambda text: record_property("figure", text)
 
 
 @pytest.fixture

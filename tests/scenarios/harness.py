@@ -274,8 +274,10 @@ class Gateway:
         return self.call("Publish", "ss", channel, json.dumps(data))[0]
 
     def ctl(self, *arguments, timeout=30):
-        return subprocess.run([str(CTL), "--user", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, env=self.environment, timeout=timeout)
+        result = subprocess.run([str(CTL), "--user", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True, env=self.environment, timeout=timeout)
+        assert not SANITIZER.search(result.stderr), result.stderr
+        return result
 
     def wait_state(self, state, timeout=20.0):
         wait_for(lambda: self.get("State") == state, f"State is {state}", timeout)

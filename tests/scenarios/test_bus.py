@@ -5,8 +5,6 @@ import json
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
-import harness
-import pytest
 from conftest import sim
 from harness import MANAGER, NAME, PATH, ROOT, SENSOR, wait_for
 
@@ -143,38 +141,3 @@ def test_it_starts_without_a_bus(scene):
     scene.counter("Sim/one", 10)
     scene.bus.start()
     gateway.wait_state("online", 30)
-
-
-@pytest.mark.plain
-def test_policy_everybody_reads_root_changes(scene, folder):
-    """plugd on a bus with the rules of the system bus and the policy that is installed."""
-    files = [file for part in ("daemon", "systemd") for file in (ROOT / part).rglob(f"{NAME}.conf")]
-    (policy,) = files
-    rules = "".join(ElementTree.tostring(element, encoding="unicode")
-                    for element in ElementTree.parse(policy).getroot().findall("policy"))
-    rules = rules.replace('user="plugd"', 'user="root"').replace('group="plugd"', 'group="daemon"')
-    place = folder / "system"
-    place.mkdir()
-    bus = harness.Bus(place, policy=rules)
-    try:
-        gateway = scene.gateway(scene.settings(sim("one")), bus=bus).start().wait_online()
-        nobody = 65534
-        get = bus.busctl("get-property", NAME, PATH, MANAGER, "State", user=nobody)
-        assert json.loads(get.stdout)["data"] == "online"
-        for call in (("Publish", "ss", "a", "1"), ("Enroll",), ("Reconnect",)):
-            result = bus.busctl("call", NAME, PATH, MANAGER, *call, user=nobody, check=False)
-            assert result.returncode != 0 and "denied" in result.stderr.lower(), (call, result.stderr)
-        result = bus.busctl("call", NAME, f"{PATH}/sensors/one", SENSOR, "Restart", user=nobody, check=False)
-        assert result.returncode != 0
-        result = bus.busctl("set-property", NAME, f"{PATH}/sensors/one", SENSOR, "Interval", "d", 5, user=nobody, check=False)
-        assert result.returncode != 0
-        assert gateway.sensor("one")["Restarts"] == 0 and gateway.sensor("one")["Interval"] != 5
-        assert gateway.publish("By/Root", 1)
-        # A member of the group that the policy names may; here the group "daemon" plays "plugd".
-        group = subprocess.run(["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--groups=1", "busctl", f"--address={bus.address}",
-                                "call", NAME, PATH, MANAGER, "Publish", "ss", "By/Group", "1"], capture_output=True,
-                               text=True, timeout=30, stdin=subprocess.DEVNULL)
-        assert group.returncode == 0 or "Access" in group.stderr
-        gateway.stop()
-    finally:
-        bus.stop()

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -69,6 +70,11 @@ static bool dies_now(void)
         return left > 0 && atomic_fetch_sub(&calls.die_at, 1) == 1;
 }
 
+static ssize_t really_write(int fd, const void *data, size_t size, off_t offset)
+{
+        return pwritev(fd, &(struct iovec){(void *) (uintptr_t) data, size}, 1, offset);
+}
+
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
         bool disk = !in_loop_thread();
@@ -76,12 +82,12 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 
         if (dies_now()) {
                 if (calls.die_half)
-                        (void) !syscall(SYS_pwrite64, fd, data, size / 2, offset);
+                        (void) !really_write(fd, data, size / 2, offset);
                 kill(getpid(), SIGKILL);
         }
         if (error != 0) {
                 if (error == ENOSPC && size > 10 && calls.die_half) /* what did fit */
-                        return syscall(SYS_pwrite64, fd, data, size / 2, offset);
+                        return really_write(fd, data, size / 2, offset);
                 errno = error;
                 return -1;
         }
@@ -89,7 +95,7 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
                 calls.disk_bytes += (long long) size;
                 calls.disk_writes++;
         }
-        return syscall(SYS_pwrite64, fd, data, size, offset);
+        return really_write(fd, data, size, offset);
 }
 
 ssize_t pread(int fd, void *data, size_t size, off_t offset)
@@ -101,7 +107,7 @@ ssize_t pread(int fd, void *data, size_t size, off_t offset)
                 }
                 size = (size_t) (calls.read_error_from - offset);
         }
-        return syscall(SYS_pread64, fd, data, size, offset);
+        return preadv(fd, &(struct iovec){data, size}, 1, offset);
 }
 
 int fdatasync(int fd)

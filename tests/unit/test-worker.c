@@ -211,8 +211,7 @@ static Taken wait_sample(Worker *worker)
         return read_sample(&frame);
 }
 
-/* --- describing
- * -------------------------------------------------------------------------------------------- */
+/* --- describing --------------------------------------------------------------------------------------- */
 
 static int run(const char *first, const char *second, char **ret_output, char **ret_errors)
 {
@@ -323,8 +322,7 @@ static void test_usage(void **state)
         }
 }
 
-/* --- the loop
- * ---------------------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------------------------- */
 
 static void test_counter(void **state)
 {
@@ -697,8 +695,7 @@ static void test_system_reads_this_machine(void **state)
         worker_end(&worker);
 }
 
-/* --- beginnings and ends
- * ----------------------------------------------------------------------------------- */
+/* --- beginnings and ends ------------------------------------------------------------------------------ */
 
 static void test_greeting(void **state)
 {
@@ -790,6 +787,7 @@ static void test_dies_with_its_host(void **state)
                 for (;;)
                         pause();
         }
+        close(out[1]);
         assert_int_equal(read(out[0], &worker_pid, sizeof(worker_pid)), sizeof(worker_pid));
         gone.fd = (int) syscall(SYS_pidfd_open, worker_pid, 0);
         assert_true(gone.fd >= 0);
@@ -798,7 +796,6 @@ static void test_dies_with_its_host(void **state)
         assert_int_equal(poll(&gone, 1, 10000), 1);
         close(gone.fd);
         close(out[0]);
-        close(out[1]);
 }
 
 static void test_host_that_talks_nonsense(void **state)
@@ -860,8 +857,7 @@ static void test_misbehaviour(void **state)
         }
 }
 
-/* --- the sandbox
- * ------------------------------------------------------------------------------------------- */
+/* --- the sandbox -------------------------------------------------------------------------------------- */
 
 static void expect_report(const char *report, const char *what, const char *answer)
 {

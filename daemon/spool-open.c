@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Opening the spool: both tiers, what is in them, how far it was confirmed, and how the two fit together.
+ * May block: the event loop does not run yet.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/vfs.h>
+
+#include "spool-internal.h"
+#include "util/log.h"
+#include "util/text.h"
+
+#define UNSEEN_GAP (UINT64_C(1) << 32) /* beyond a file that was left alone */
+
+/* --- how far all is confirmed -------------------------------------------------------------------------- */
+
+void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed)
+{
+        static const uint8_t magic[8] = {'P', 'L', 'U', 'G', 'D', 'P', 'O', 'S'};
+        uint32_t crc;
+
+        memcpy(out, magic, sizeof(magic));
+        for (unsigned i = 0; i < 8; i++)
+                out[8 + i] = (uint8_t) (confirmed >> (8 * i));
+        crc = crc32c(0, out, 16);
+        for (unsigned i = 0; i < 4; i++)
+                out[16 + i] = (uint8_t) (crc >> (8 * i));
+}
+
+static void position_open(Spool *spool)
+{
+        uint8_t data[POSITION_SIZE], again[POSITION_SIZE];
+        uint64_t confirmed = 0;
+        ssize_t n;
+
+        spool->position_fd = openat(spool->runtime.fd, POSITION_NAME,
+                O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+        if (spool->position_fd < 0)
+                return;
+        n = pread(spool->position_fd, data, sizeof(data), 0);
+        if (n <= 0)
+                return;
+        for (unsigned i = 0; i < 8; i++)
+                confirmed |= (uint64_t) data[8 + i] << (8 * i);
+        position_encode(again, confirmed);
+        if (n == sizeof(data) && memcmp(data, again, sizeof(data)) == 0 && confirmed <= SEQUENCE_MAX)
+                spool->confirmed = confirmed;
+        else
+                log_warning("spool: %s/%s is damaged: what was confirmed lately is sent once more",
+                        spool->runtime.path, POSITION_NAME);
+}
+
+/* --- the two tiers ------------------------------------------------------------------------------------ */
+
+void spool_take_recovery(Spool *spool, Recovery *recovery)
+{
+        Writer *writer = disk_writer(spool->disk);
+        Tier *state = &spool->state;
+
+        spool->damaged += recovery->damaged;
+        for (size_t i = 0; spool->note && i < recovery->times.capacity; i++)
+                if (recovery->times.slots[i].channel)
+                        spool->note(recovery->times.slots[i].channel, recovery->times.slots[i].at_msec,
+                                spool->note_userdata);
+        if (recovery->alone > 0)
+                spool->next = MAX(spool->next, recovery->alone + UNSEEN_GAP);
+
+        if (writer->directory < 0 && state->fd >= 0)
+                writer->directory = fcntl(state->fd, F_DUPFD_CLOEXEC, 3);
+        if (recovery->tail_fd >= 0 && recovery->tail.file_size < spool->state_segment_size) {
+                writer->fd = take_fd(&recovery->tail_fd);
+                writer->segment = writer->synced = recovery->tail;
+                writer->times = recovery->tail_times;
+                recovery->tail_times = (ChannelTimes){};
+        }
+}
+
+void spool_add_strays(Spool *spool, uint64_t messages)
+{
+        if (messages == 0)
+                return;
+        spool->strays += messages;
+        text_set(&spool->strays_trouble,
+                "%s was not there when plugd started, and has %" PRIu64
+                " older messages: they are sent after the next start",
+                spool->state.path, spool->strays);
+        log_warning("spool: %s", spool->strays_trouble ? spool->strays_trouble : spool->state.path);
+}
+
+/* What is in both tiers needs no copy in memory. Beyond that, all in the state tier has to be older than
+ * what is only in memory; where it isn't, an earlier run did not see the state directory. */
+static void match_tiers(Spool *spool)
+{
+        Tier *state = &spool->state;
+
+        for (size_t i = 0; i < spool->runtime.n_segments; i++) {
+                const Segment *segment = &spool->runtime.segments[i];
+                uint64_t alone = MAX(segment->head_last, spool->confirmed) + 1;
+                size_t k;
+
+                while (k = tier_find(state, alone),
+                        k < state->n_segments && state->segments[k].first <= alone)
+                        alone = state->segments[k].last + 1;
+                if (alone > segment->last)
+                        continue;
+                spool_add_strays(spool, tier_stray(state, k));
+                break;
+        }
+        if (state->n_segments > 0)
+                spool->moved = state->segments[state->n_segments - 1].last;
+}
+
+static int recover_tiers(Spool *spool)
+{
+        _cleanup_(recovery_deinit) Recovery state = RECOVERY_INIT(&spool->aside, 0),
+                                            runtime = RECOVERY_INIT(&spool->aside, 0);
+        Tier *tier = &spool->state;
+        uint64_t random = 0;
+        int r;
+
+        if (spool->runtime.fd >= 0)
+                position_open(spool);
+        state.floor = runtime.floor = spool->confirmed;
+        spool->next = spool->confirmed + 1;
+        if (tier->fd >= 0) {
+                r = tier_recover(tier, false, &state);
+                if (r < 0)
+                        return r;
+                /* It may have been written a moment before a crash, and not synced. */
+                if (state.tail_fd >= 0) {
+                        (void) !fdatasync(state.tail_fd);
+                        (void) !fsync(tier->fd);
+                }
+                if (tier->n_segments > 0)
+                        spool->next = MAX(spool->next, tier->segments[tier->n_segments - 1].last + 1);
+        }
+        if (spool->runtime.fd >= 0) {
+                r = tier_recover(&spool->runtime, true, &runtime);
+                if (r < 0)
+                        return r;
+                if (spool->runtime.n_segments > 0)
+                        spool->next = MAX(spool->next,
+                                spool->runtime.segments[spool->runtime.n_segments - 1].last + 1);
+        }
+        match_tiers(spool);
+        if (spool->strays > 0)
+                closep(&state.tail_fd);
+        spool->frozen = tier->fd < 0 || spool->strays > 0;
+        if (tier->fd < 0) { /* numbers that what may be in there does not have */
+                (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
+                spool->next += random >> 10;
+        }
+        spool_take_recovery(spool, &state);
+        spool_take_recovery(spool, &runtime);
+        spool_forget(spool);
+        return 0;
+}
+
+static void check_memory(Spool *spool)
+{
+        struct statfs status;
+
+        if (spool->runtime.fd < 0 || fstatfs(spool->runtime.fd, &status) < 0)
+                return;
+        spool->volatile_memory = status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
+        if (!spool->volatile_memory)
+                log_notice("spool: %s isn't in memory but on a disk, which so has to take every message",
+                        spool->runtime.path);
+}
+
+static int open_tiers(Spool *spool, const char *runtime_directory, char **ret_error)
+{
+        _cleanup_(freep) char *state_error = NULL, *runtime_error = NULL;
+        int state, runtime;
+
+        state = tier_open(&spool->state, spool->state_directory, &state_error);
+        if (state != -EBUSY) {
+                runtime = tier_open(&spool->runtime, runtime_directory, &runtime_error);
+                if (runtime >= 0 || (runtime != -EBUSY && state >= 0))
+                        goto usable;
+                if (runtime == -EBUSY)
+                        text_set(ret_error, "%s", runtime_error);
+                else
+                        text_set(ret_error,
+                                "%s; and %s: messages can't be kept anywhere. Make one of them writable",
+                                state_error, runtime_error);
+                return runtime;
+        }
+        text_set(ret_error, "%s", state_error);
+        return state;
+
+usable:
+        if (runtime < 0) {
+                spool->runtime.path = text_printf("%s/spool", runtime_directory);
+                spool_set_runtime_trouble(spool, runtime);
+        }
+        if (state < 0)
+                spool_set_trouble(spool, state, state_error ? state_error : strerror(-state));
+        else if (faccessat(spool->state.fd, ".", W_OK, AT_EACCESS) < 0) {
+                int error = errno;
+
+                text_set(&state_error, "Can't write to %s: %s", spool->state.path, strerror(error));
+                spool_set_trouble(spool, -error, state_error ? state_error : strerror(error));
+        }
+        return 0;
+}
+
+int spool_open(Spool *spool, const char *runtime_directory, char **ret_error)
+{
+        int r = open_tiers(spool, runtime_directory, ret_error);
+
+        if (r < 0)
+                return r;
+        r = recover_tiers(spool);
+        if (r < 0) {
+                text_set(ret_error, "Can't open the spool in %s and %s: %s", spool->state_directory,
+                        runtime_directory, strerror(-r));
+                return r;
+        }
+        check_memory(spool);
+        return 0;
+}

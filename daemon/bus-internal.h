@@ -6,6 +6,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus.h"
+#include "util/backoff.h"
 
 /* How often PropertiesChanged may come at most. */
 #define BUS_PROMPT_USEC (100 * USEC_PER_MSEC) /* states and errors */
@@ -53,11 +54,11 @@ struct Bus {
         Manager *manager;
         bool user;
 
-        sd_bus *connection;     /* NULL while there is none */
-        bool named;             /* it has our name */
-        int refused;            /* why it doesn't give us the name; 0: it does, or hasn't answered */
-        bool troubled;          /* said already */
-        uint64_t retry_usec;    /* the next wait */
+        sd_bus *connection; /* NULL while there is none */
+        bool named;         /* it has our name */
+        int refused;        /* why it doesn't give us the name; 0: it does, or hasn't answered */
+        bool troubled;      /* said already */
+        Backoff backoff;
         sd_event_source *retry; /* NULL while connected */
 
         sd_event_source *soon, *later; /* two ways to bus_flush() */

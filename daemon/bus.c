@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -180,16 +179,6 @@ int bus_fail(sd_bus_error *error, const char *name, const char *sentence, int r)
 
 /* --- the connection ----------------------------------------------------------------------------------- */
 
-/* From three quarters of the time to five: many gateways on one bus don't come back together. */
-static uint64_t jitter(uint64_t usec)
-{
-        uint16_t random = 0;
-
-        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t) sizeof(random))
-                random = (uint16_t) clock_monotonic_usec();
-        return usec * 3 / 4 + usec / 2 * random / UINT16_MAX;
-}
-
 static void bus_disconnect(Bus *bus)
 {
         bus->named = false;
@@ -204,7 +193,7 @@ static int on_retry(sd_event_source *source _unused_, uint64_t usec _unused_, vo
 /* Says it once, and tries again. */
 static void bus_lose(Bus *bus, const char *text)
 {
-        uint64_t wait_usec = jitter(bus->retry_usec);
+        uint64_t wait_usec = backoff_next(&bus->backoff);
         int r;
 
         bus_disconnect(bus);
@@ -213,7 +202,6 @@ static void bus_lose(Bus *bus, const char *text)
         else
                 log_debug("%s", text);
         bus->troubled = true;
-        bus->retry_usec = MIN(bus->retry_usec * 2, RETRY_MAX_USEC);
         bus->retry = sd_event_source_unref(bus->retry);
         r = sd_event_add_time_relative(
                 bus->event, &bus->retry, CLOCK_MONOTONIC, wait_usec, 0, on_retry, bus);
@@ -292,7 +280,7 @@ static int on_name(sd_bus_message *message, void *userdata, sd_bus_error *error 
         }
         bus->named = true;
         bus->refused = 0;
-        bus->retry_usec = RETRY_MIN_USEC;
+        backoff_reset(&bus->backoff);
         if (bus->troubled)
                 log_notice("on the %s again as %s", bus_scope(bus), BUS_NAME);
         bus->troubled = false;
@@ -413,7 +401,7 @@ int bus_new(Bus **ret, sd_event *event, Manager *manager, bool user, char **ret_
                 .event = sd_event_ref(event),
                 .manager = manager,
                 .user = user,
-                .retry_usec = RETRY_MIN_USEC,
+                .backoff = {.first_usec = RETRY_MIN_USEC, .max_usec = RETRY_MAX_USEC},
                 .later_usec = UINT64_MAX,
         };
         r = bus_start(bus, ret_error);

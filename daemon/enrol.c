@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "enrol.h"
-#include "link-backoff.h"
 #include "payload.h"
 #include "topic.h"
+#include "util/backoff.h"
 #include "util/log.h"
 #include "util/text.h"
 

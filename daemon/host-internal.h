@@ -6,6 +6,7 @@
 
 #include "filter.h"
 #include "host.h"
+#include "util/backoff.h"
 #include "util/bytes.h"
 #include "util/log.h"
 #include "wire.h"
@@ -53,7 +54,7 @@ struct Host {
         /* the clocks: one for deadlines, one that ends a pause */
         sd_event_source *watch, *pause;
         uint64_t restart_usec; /* while there is no process */
-        unsigned attempt;      /* failed starts in a row */
+        Backoff backoff;       /* of starts that failed in a row */
         uint32_t starts;
 
         /* what it says */

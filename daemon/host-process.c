@@ -235,7 +235,7 @@ static void lament(Host *host, const siginfo_t *info)
         char duration[48];
 
         if (host->heard_usec - host->started_usec >= HOST_HEALTHY_USEC)
-                host->attempt = 0;
+                backoff_reset(&host->backoff);
         delay_usec = host_back_off(host);
         host_set_error(
                 host, host->why ? TAKE_PTR(host->why) : text_printf("worker %s", how ? how : "ended"));

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 
 #include "host-internal.h"
 #include "util/clock.h"
@@ -21,8 +20,6 @@
 #define KILL_USEC (5 * USEC_PER_SEC)     /* after the warning */
 #define STUCK_USEC (2 * USEC_PER_SEC)    /* and it is looked after again */
 #define EPISODE_USEC (10 * USEC_PER_SEC) /* without a drop, and it is over */
-#define RESTART_FIRST_USEC (1 * USEC_PER_SEC)
-#define RESTART_LAST_USEC (30 * USEC_PER_SEC)
 
 static bool listening(const Host *host)
 {
@@ -193,13 +190,8 @@ void host_pause(Host *host, bool *paused)
 
 uint64_t host_back_off(Host *host)
 {
-        uint64_t delay_usec = MIN(RESTART_FIRST_USEC << MIN(host->attempt, 16U), RESTART_LAST_USEC);
-        uint16_t random = 0;
+        uint64_t delay_usec = backoff_next(&host->backoff);
 
-        /* Up to a tenth more: sensors that fell together don't get up together. */
-        (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
-        delay_usec += delay_usec / 10 * random / UINT16_MAX;
-        host->attempt++;
         host->restart_usec = clock_monotonic_usec() + delay_usec;
         return delay_usec;
 }

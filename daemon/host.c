@@ -120,6 +120,7 @@ int host_new(Host **ret, sd_event *event, const Paths *paths, const SensorConfig
                 .handler = handler,
                 .userdata = userdata,
                 .interval_sec = sensor->interval_sec,
+                .backoff = {.first_usec = USEC_PER_SEC, .max_usec = 30 * USEC_PER_SEC},
                 .wire = -1,
                 .errors = -1,
                 .told = HOST_STOPPED,
@@ -177,7 +178,7 @@ int host_restart(Host *host)
         if (host->stuck)
                 return -EBUSY;
         host->wanted = true;
-        host->attempt = 0;
+        backoff_reset(&host->backoff);
         if (host->pid > 0) {
                 host->restart_asked = true;
                 host_ask(host);

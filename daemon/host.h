@@ -30,7 +30,8 @@ typedef enum HostState {
 const char *host_state_to_string(HostState state);
 
 typedef struct HostChannel {
-        char *name;    /* full: what comes behind PLUG_ID/data/ */
+        char *name;    /* full: what comes behind PLUG_ID/data/: the sensor's channel if the instance has
+                          one, else the sensor's channel and, behind a '/', the plugin's */
         char *unit;    /* or NULL */
         uint32_t type; /* enum plugd_type */
         uint32_t flags;
@@ -57,7 +58,8 @@ int host_start(Host *host);
 /* Asks the worker to close its instance and go. After all hosts were asked, the manager waits for them
  * (bounded) and frees them. */
 void host_stop(Host *host);
-/* Ends the worker and starts it at once, without counting as its fault (Restarts counts it all the same). */
+/* Ends the worker and starts it at once, without counting as its fault (Restarts counts it all the same).
+ * -EBUSY: it is stuck. */
 int host_restart(Host *host);
 /* 0.001 to 86400 s; -ERANGE. Goes to the running worker. */
 int host_set_interval(Host *host, double interval_sec);
@@ -65,9 +67,11 @@ int host_set_interval(Host *host, double interval_sec);
 const char *host_name(const Host *host);
 const char *host_plugin(const Host *host);
 HostState host_state(const Host *host);
-const char *host_last_error(const Host *host); /* "" if none */
-uint64_t host_samples(const Host *host);       /* handed on; since the daemon's start */
-uint64_t host_dropped(const Host *host);       /* over the rate limit or malformed */
+/* "" if none. What a plugin said goes when it works again; how a worker ended stays until the next has been
+ * healthy for 60 s. */
+const char *host_last_error(const Host *host);
+uint64_t host_samples(const Host *host); /* handed on; since the daemon's start */
+uint64_t host_dropped(const Host *host); /* over the rate limit or malformed */
 uint32_t host_restarts(const Host *host);
 double host_interval(const Host *host);
 uint64_t host_last_sample_usec(const Host *host); /* realtime when it was taken; 0: none */

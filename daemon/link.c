@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "link-backoff.h"
 #include "link-internal.h"
+#include "util/backoff.h"
 #include "util/clock.h"
 #include "util/text.h"
 

@@ -10,16 +10,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "spool-internal.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/text.h"
 
-#define COPY_MAX (UINT64_C(4) << 20) /* bytes a job */
-#define RETRY_MIN_USEC USEC_PER_SEC
-#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+#define COPY_MAX (UINT64_C(4) << 20)     /* bytes a job */
 #define EPISODE_USEC (10 * USEC_PER_SEC) /* of evicting: over when there was none for so long */
 
 /* --- age ---------------------------------------------------------------------------------------------- */
@@ -64,7 +61,7 @@ static uint64_t flush_due(const Spool *spool)
                 return 0;
         due = spool->n_ages == 0 || memory_is_short(spool) ? 0 : spool->ages[0].usec + sync_delay(spool);
         /* A full disk has room once what is oldest on it goes; anything else is left alone for a while. */
-        if (spool->failures > 0 && !(is_full(spool) && memory_is_short(spool)))
+        if (backoff_active(&spool->backoff) && !(is_full(spool) && memory_is_short(spool)))
                 due = MAX(due, spool->retry_usec);
         return due;
 }
@@ -86,12 +83,9 @@ void spool_age(Spool *spool)
 
 void spool_set_trouble(Spool *spool, int error, const char *sentence)
 {
-        uint64_t delay = MIN(RETRY_MIN_USEC << MIN(spool->failures, 6U), RETRY_MAX_USEC), random = 0;
         char size[32];
 
-        (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
-        spool->retry_usec = clock_monotonic_usec() + delay * 3 / 4 + random % (delay / 2);
-        spool->failures++;
+        spool->retry_usec = clock_monotonic_usec() + backoff_next(&spool->backoff);
         if (spool->trouble && spool->trouble_error == error)
                 return;
         spool->trouble_error = error;
@@ -103,7 +97,7 @@ void spool_set_trouble(Spool *spool, int error, const char *sentence)
 
 static void clear_trouble(Spool *spool)
 {
-        spool->failures = 0;
+        backoff_reset(&spool->backoff);
         if (!spool->trouble || (spool->evicting && is_full(spool)))
                 return; /* full is what it stays, until the episode is over */
         free(TAKE_PTR(spool->trouble));
@@ -184,7 +178,7 @@ void spool_forget(Spool *spool)
                 spool->evicting = false;
                 log_notice("spool: there is room again; %" PRIu64 " messages were dropped",
                         spool->dropped - spool->evicting_since);
-                if (spool->failures == 0)
+                if (!backoff_active(&spool->backoff))
                         clear_trouble(spool);
         }
 }
@@ -198,12 +192,12 @@ static void count_evicted(Spool *spool, const Tier *tier, uint64_t messages)
         if (!spool->evicting) {
                 spool->evicting = true;
                 spool->evicting_since = spool->dropped;
-                if (tier == &spool->state && spool->failures > 0)
+                if (tier == &spool->state && backoff_active(&spool->backoff))
                         log_warning("spool: the disk is full: the oldest messages are dropped");
                 else if (tier == &spool->state)
                         log_warning("spool: full: the oldest messages are dropped (spool.max_size is %s)",
                                 text_format_size(size, spool->limits.max_size));
-                else if (spool->failures > 0)
+                else if (backoff_active(&spool->backoff))
                         log_warning(
                                 "spool: full, and the disk can't be used: the oldest messages are dropped "
                                 "(spool.memory is %s)",

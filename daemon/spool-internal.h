@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "spool.h"
+#include "util/backoff.h"
 #include "util/bytes.h"
 
 /* --- Records (spool-record.c) ------------------------------------------------------------------------- */
@@ -342,7 +343,7 @@ struct Spool {
         size_t n_asides;
         uint64_t copying; /* the runtime segments up to this number are in use; 0: none */
         uint64_t retry_usec;
-        unsigned failures;
+        Backoff backoff; /* active: the disk is in trouble */
         bool stopping;
 
         uint64_t dropped, damaged;

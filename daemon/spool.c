@@ -191,6 +191,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         (void) source;
         (void) usec;
         spool->armed_usec = UINT64_MAX;
+        spool->backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 60 * USEC_PER_SEC};
         spool_plan(spool);
         return 0;
 }

@@ -77,7 +77,7 @@ scenarios() {
 
     step "$name-scenarios" env PLUGD_BUILD="$builds/$name" PLUGD_PLATFORM="$builds/gcc/tests/platform" \
         /usr/bin/python3 -m pytest -q -ra --junitxml="$results/$name-scenarios.xml" "$@" tests/scenarios
-    sed -n '/^=.* figures =/,/^=/{/^=/!p}' "$results/$name-scenarios.log"
+    sed -n '/^=.* figures =/,/passed/{/^=/!{/passed/!p}}' "$results/$name-scenarios.log"
     [ -s "$results/$name-scenarios.xml" ] || echo "failed $name-scenarios" >>"$results/steps"
 }
 

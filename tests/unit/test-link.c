@@ -16,9 +16,9 @@
 #include <poll.h>
 #include <sys/resource.h>
 
-#include "link-backoff.h"
 #include "link.h"
 #include "mqtt-peer.h"
+#include "util/backoff.h"
 
 typedef struct Fixture {
         sd_event *event;

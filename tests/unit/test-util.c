@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "util/backoff.h"
 #include "util/bytes.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -96,6 +97,35 @@ static void test_crc32c(void **state)
         /* In pieces it is the same. */
         for (size_t i = 0; i <= 9; i++)
                 assert_int_equal(crc32c(crc32c(0, "123456789", i), &"123456789"[i], 9 - i), 0xe3069283);
+}
+
+static void test_backoff(void **state)
+{
+        static const uint64_t expected[] = {1000, 2000, 4000, 5000, 5000};
+        Backoff backoff = {.first_usec = 1000, .max_usec = 5000};
+        bool spread = false;
+
+        (void) state;
+        assert_false(backoff_active(&backoff));
+        for (unsigned round = 0; round < 20; round++) {
+                for (size_t i = 0; i < ELEMENTSOF(expected); i++) {
+                        uint64_t wait = backoff_next(&backoff);
+                        uint64_t longest = MIN(expected[i] * 6 / 5, backoff.max_usec);
+
+                        assert_in_range(wait, longest - expected[i] / 5, longest);
+                        spread = spread || wait != expected[i];
+                }
+                assert_true(backoff_active(&backoff));
+                backoff_reset(&backoff);
+                assert_false(backoff_active(&backoff));
+        }
+        assert_true(spread);
+
+        /* No longer than what went well before, but at least the first. */
+        backoff_next(&backoff);
+        backoff_next(&backoff);
+        assert_in_range(backoff_next_limited(&backoff, 1500), 1500, 1800);
+        assert_in_range(backoff_next_limited(&backoff, 1), 1000, 1200);
 }
 
 static void test_sizes(void **state)
@@ -380,6 +410,7 @@ int main(void)
                 cmocka_unit_test(test_bytes_hostile),
                 cmocka_unit_test(test_bytes_consume),
                 cmocka_unit_test(test_crc32c),
+                cmocka_unit_test(test_backoff),
                 cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_formats),
                 cmocka_unit_test(test_utf8),

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "backoff.h"
+
 #include <sys/random.h>
 
-#include "link-backoff.h"
-
+/* Up to a fifth longer; where that would be beyond max, up to a fifth shorter than max. */
 static uint64_t spread(uint64_t wait_usec, uint64_t max_usec)
 {
-        uint64_t low = wait_usec - wait_usec / 5, high = MIN(wait_usec + wait_usec / 5, max_usec);
-        uint64_t random = 0;
+        uint64_t width = wait_usec / 5, high = MIN(wait_usec + width, max_usec), random = 0;
 
         /* Without random numbers (early boot) all wait the same: no reason to wait for them. */
         if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
                 return wait_usec;
-        return low + random % (high - low + 1);
+        return high - random % (width + 1);
 }
 
 uint64_t backoff_next(Backoff *backoff)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How long to wait before trying again: doubling from first to max, each wait spread by ± 20 %, so that many
- * devices that lost the same server don't come back in step. Pure, but for the random number. */
+/* How long to wait before trying again: doubling from first to max, each wait up to a fifth longer (at max:
+ * shorter), so that many devices that lost the same server don't come back in step. Pure, but for the random
+ * number. */
 
-#include "util/macros.h"
+#include "macros.h"
 
 typedef struct Backoff {
         uint64_t first_usec, max_usec;
@@ -16,3 +17,9 @@ uint64_t backoff_next(Backoff *backoff);
 /* The same, but no longer than what went well before it (at least first). */
 uint64_t backoff_next_limited(Backoff *backoff, uint64_t limit_usec);
 void backoff_reset(Backoff *backoff);
+
+/* Has it failed since the last reset? */
+static inline bool backoff_active(const Backoff *backoff)
+{
+        return backoff->wait_usec > 0;
+}

@@ -463,7 +463,8 @@ int client_sensors(Ctl *ctl, Json **ret, char **ret_error)
         r = read_objects(reply, &sensors);
         if (r >= 0) {
                 /* Their order on the bus means nothing. */
-                qsort(sensors.items, sensors.n, sizeof(Json *), compare_sensors);
+                if (sensors.n > 1)
+                        qsort(sensors.items, sensors.n, sizeof(Json *), compare_sensors);
                 array = json_new_array();
                 r = array ? 0 : -ENOMEM;
         }

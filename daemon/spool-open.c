@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 
 #include "spool-internal.h"
+#include "util/crc32c.h"
 #include "util/log.h"
 #include "util/text.h"
 

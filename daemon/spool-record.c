@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "spool-internal.h"
+#include "util/crc32c.h"
 
 #define SEGMENT_VERSION 1
 static const char segment_magic[8] = {'P', 'L', 'U', 'G', 'D', 'S', 'E', 'G'};

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A growable buffer that is written at its end, a reader that never leaves its bounds, and CRC-32C.
- * Numbers are little-endian. A writer that ran out of memory, and a reader that ran out of bytes, stay
+ * A growable buffer that is written at its end, and a reader that never leaves its bounds. Numbers are
+ * little-endian. A writer that ran out of memory, and a reader that ran out of bytes, stay
  * failed: check once, at the end.
  */
 
@@ -45,5 +45,3 @@ uint64_t bytes_get_u64(BytesReader *reader);
 double bytes_get_f64(BytesReader *reader);
 /* Points into the reader's bytes; NUL-terminated, checked to hold no other NUL. NULL past the end. */
 const char *bytes_get_string(BytesReader *reader);
-
-uint32_t crc32c(uint32_t crc, const void *data, size_t size); /* start with 0 */

@@ -9,6 +9,7 @@
 
 #include "spool-fixture.h"
 #include "util/bytes.h"
+#include "util/crc32c.h"
 
 #define SMALL 12 /* records in the small segments that are cut and flipped everywhere */
 

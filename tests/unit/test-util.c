@@ -15,6 +15,7 @@
 #include "util/backoff.h"
 #include "util/bytes.h"
 #include "util/clock.h"
+#include "util/crc32c.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/process.h"

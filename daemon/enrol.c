@@ -34,9 +34,10 @@ struct Enrol {
         Backoff retry, saving;
         EnrolState state;
         char *hwid, *client_id;
-        char *topic;     /* secret */
-        bool asked;      /* SUBSCRIBE has been sent */
-        bool subscribed; /* SUBACK has come */
+        char *topic;        /* secret */
+        size_t pass_offset; /* in it */
+        bool asked;         /* SUBSCRIBE has been sent */
+        bool subscribed;    /* SUBACK has come */
         int mid;
         char *plug_id, *auth; /* an answer that is not safe yet */
 };
@@ -152,6 +153,16 @@ static void make_printable(char *text)
                         *text = '?';
 }
 
+/* Some servers quote what they don't like; the pass is the end of the topic. */
+static void mask_pass(char *text, const char *topic, size_t pass_offset)
+{
+        const char *pass = topic + pass_offset;
+        size_t length = strlen(pass);
+
+        for (char *found; text && length > 0 && (found = strstr(text, pass));)
+                memset(found, '*', length);
+}
+
 static void on_message(const char *topic, const void *payload, size_t size, void *userdata)
 {
         Enrol *enrol = userdata;
@@ -166,6 +177,8 @@ static void on_message(const char *topic, const void *payload, size_t size, void
         else if (answer.err) {
                 make_printable(answer.err);
                 make_printable(answer.msg);
+                mask_pass(answer.err, enrol->topic, enrol->pass_offset);
+                mask_pass(answer.msg, enrol->topic, enrol->pass_offset);
                 text = text_printf("the server refused to enrol %s: error %.64s%s%.256s", enrol->hwid,
                         answer.err, answer.msg ? ": " : "", answer.msg ? answer.msg : "");
         } else {
@@ -183,15 +196,11 @@ static void on_end(LinkEnd end, const char *text, uint64_t retry_usec, void *use
         Enrol *enrol = userdata;
         _cleanup_(freep) char *words = NULL;
 
-        if (end == LINK_END_REFUSED)
-                words = text_printf("no enrolment: %s", text);
-        else if (enrol->asked)
-                words = text_printf("the connection ended before the enrolment was answered: %s", text);
-        else {
-                if (enrol->handler->on_outage)
-                        enrol->handler->on_outage(text, retry_usec, enrol->userdata);
+        if (!enrol->asked) {
+                enrol->handler->on_end(end, text, retry_usec, enrol->userdata);
                 return;
         }
+        words = text_printf("the connection ended before the enrolment was answered: %s", text);
         fail(enrol, words ? words : text);
 }
 
@@ -316,6 +325,7 @@ int enrol_start(
                 text_set(ret_error, "out of memory");
                 return -ENOMEM;
         }
+        enrol->pass_offset = strlen(enrol->topic) - strlen(pass);
         backoff_reset(&enrol->retry);
         backoff_reset(&enrol->saving);
         enrol->state = enrol->auth ? ENROL_SAVING : ENROL_WAITING;
@@ -331,4 +341,9 @@ void enrol_stop(Enrol *enrol)
 bool enrol_active(const Enrol *enrol)
 {
         return enrol->state != ENROL_IDLE;
+}
+
+bool enrol_asked(const Enrol *enrol)
+{
+        return enrol->state == ENROL_ASKING && enrol->asked;
 }

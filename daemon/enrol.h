@@ -25,8 +25,9 @@ typedef struct EnrolHandler {
         /* It failed (text: a sentence with err and msg, or what happened) and is tried again in retry_usec.
          */
         void (*on_failed)(const char *text, uint64_t retry_usec, void *userdata);
-        /* A connection is being tried, or was lost before anything was asked. */
-        void (*on_outage)(const char *text, uint64_t retry_usec, void *userdata);
+        /* A connection could not be made, or was lost before anything was asked, or the server refused even
+         * the empty login (CONNACK 2, 4, 5); the link tries again. */
+        void (*on_end)(LinkEnd end, const char *text, uint64_t retry_usec, void *userdata);
 } EnrolHandler;
 
 int enrol_new(Enrol **ret, sd_event *event, Link *link, const EnrolHandler *handler, void *userdata);
@@ -39,3 +40,5 @@ int enrol_start(
         Enrol *enrol, const DeviceConfig *device, const char *hwid, const char *pass, char **ret_error);
 void enrol_stop(Enrol *enrol);
 bool enrol_active(const Enrol *enrol);
+/* The request is with the server, whose answer comes once: starting anew would lose it. Ends within 30 s. */
+bool enrol_asked(const Enrol *enrol);

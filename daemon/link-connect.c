@@ -229,7 +229,8 @@ static char *explain_greeting(const Attempt *attempt, int r, int error)
         case MOSQ_ERR_TLS:
                 return text_printf("%s %s the connection before CONNACK%s", attempt->name,
                         error == ECONNRESET ? "reset" : "closed",
-                        attempt->server.tls ? ""
+                        attempt->server.tls ? ": is this a port for TLS? If it is for plain MQTT, "
+                                              "server.tls = false asks for that"
                                             : ": if this is a port for TLS, leave server.tls = false out");
         default:
                 return text_printf("%s answers, but it is not MQTT: check server.port", attempt->name);

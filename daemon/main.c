@@ -129,6 +129,8 @@ static void on_report(
         bool error = severity == CONFIG_ERROR;
         char position[16] = "";
 
+        if (severity == CONFIG_INCOMPLETE && !reading->check)
+                return; /* the manager says it, and only if no earlier enrolment makes up for it */
         if (error)
                 reading->errors++;
         else
@@ -238,6 +240,8 @@ static int run(Config *config, const Paths *paths, bool user)
         r = sd_event_default(&event);
         if (r < 0)
                 return say("there is no event loop", NULL, r);
+        log_info("plugd " PLUGD_VERSION ", with %s: %s:%u, %zu sensor%s", config->path, config->server.host,
+                config->server.port, config->n_sensors, config->n_sensors == 1 ? "" : "s");
         r = manager_new(&manager, event, TAKE_PTR(owned), paths, &error);
         if (r < 0)
                 return say("can't start", error, r);
@@ -280,16 +284,20 @@ int main(int argc, char **argv)
         }
 
         r = paths_init(&paths, options.user, options.config, &error);
-        if (r < 0) {
+        /* A mistake in the configuration comes before folders that are missing; to check it needs none. */
+        if (r == -ENXIO)
+                (void) paths_init(&paths, false, options.config, NULL);
+        if (!paths.config) {
                 say("can't start", error, r);
                 return EXIT_FAULT;
         }
-        r = read_configuration(&paths, options.check, &catalog, &config);
-        if (r < 0)
+        if (read_configuration(&paths, options.check, &catalog, &config) < 0)
                 return EXIT_CONFIG;
-        if (options.check) {
+        if (options.check || r < 0) {
                 config_free(config);
-                return EXIT_DONE;
+                if (!options.check)
+                        say("can't start", error, r);
+                return options.check ? EXIT_DONE : EXIT_FAULT;
         }
 
         r = run(config, &paths, options.user);

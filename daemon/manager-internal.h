@@ -26,9 +26,12 @@ typedef struct Session {
         char *plug_id, *auth;
         char *server; /* "host:port" */
         char *last_error;
+        bool keep_error; /* also when online: it is about something else */
         Verdict verdict;
-        bool up;      /* logged in */
-        bool unsaved; /* the answer of an enrolment is in memory only */
+        bool up;       /* logged in */
+        bool answered; /* a barrier, on this connection */
+        bool doubted;  /* the last connection was up, and answered none */
+        bool unsaved;  /* the answer of an enrolment is in memory only */
 
         /* Of the connection under way; the will's time is the newer, by 1 ms. */
         char *client_id, *will_topic;
@@ -58,11 +61,14 @@ struct Manager {
         size_t n_hosts;
 
         Observation observers[MANAGER_OBSERVERS_MAX];
+        uint64_t said_ahead_usec;
         bool stopping;
         sd_event_source *stop_timer;
 };
 
 void manager_changed(Manager *manager);
+/* The time, in µs since the epoch; says when it was set back. */
+uint64_t manager_clock(Manager *manager);
 
 int session_init(Manager *manager, char **ret_error);
 void session_deinit(Session *session);

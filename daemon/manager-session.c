@@ -33,6 +33,11 @@ static void say_retry(Manager *manager, const char *what, const char *text, uint
         bool news = !manager->session.last_error || strcmp(manager->session.last_error, text) != 0;
         char duration[48];
 
+        if (retry_usec == 0) { /* asked for */
+                log_info("%s%s", what, text);
+                return manager_changed(manager);
+        }
+        manager->session.keep_error = false;
         log_write(news ? LOG_WARNING : LOG_INFO, NULL, "%s%s; trying again in %s", what, text,
                 text_format_duration(duration, retry_usec));
         set_error(manager, text);
@@ -66,7 +71,7 @@ static int on_profile(LinkProfile *ret, void *userdata)
         int r;
 
         r = sample_times_next(
-                manager->times, will->channel, clock_realtime_usec() / USEC_PER_MSEC - 1, 2, &birth_msec);
+                manager->times, will->channel, manager_clock(manager) / USEC_PER_MSEC - 1, 2, &birth_msec);
         if (r < 0)
                 return r;
         put_message(manager, &session->birth, will->online, birth_msec);
@@ -90,11 +95,16 @@ static void on_up(void *userdata)
 {
         Manager *manager = userdata;
         Session *session = &manager->session;
+        SpoolStats spool;
         int r;
 
         session->up = true;
+        session->answered = false;
         session->verdict = VERDICT_NONE;
-        free(TAKE_PTR(session->last_error));
+        /* A server that takes logins and answers no barrier: its name stays until it does. */
+        spool_get_stats(manager->spool, &spool);
+        if (!session->keep_error && !(session->doubted && spool.messages > 0))
+                free(TAKE_PTR(session->last_error));
         log_notice("online at %s as %s%s", session->server, session->plug_id,
                 manager->config->server.tls ? "" : ", without TLS");
 
@@ -111,11 +121,18 @@ static void on_up(void *userdata)
 static void on_end(LinkEnd end, const char *text, uint64_t retry_usec, void *userdata)
 {
         Manager *manager = userdata;
+        _cleanup_(freep) char *hint = NULL;
 
         delivery_stop(manager->delivery);
+        manager->session.doubted = manager->session.up && !manager->session.answered;
         manager->session.up = false;
         manager->session.verdict = end == LINK_END_REFUSED ? VERDICT_REFUSED : VERDICT_NONE;
-        say_retry(manager, "", text, retry_usec);
+        if (end == LINK_END_REFUSED)
+                hint = text_printf("%s; %s", text,
+                        manager->config->device.plug_id ? "check device.plug_id and device.auth_file"
+                                                        : "if the platform no longer knows this device, "
+                                                          "enrol it anew with plugctl enroll");
+        say_retry(manager, "", hint ? hint : text, retry_usec);
 }
 
 static void on_unsuback(int mid, void *userdata)
@@ -123,6 +140,10 @@ static void on_unsuback(int mid, void *userdata)
         Manager *manager = userdata;
 
         delivery_on_unsuback(manager->delivery, mid);
+        if (!manager->session.answered && manager->session.doubted && !manager->session.keep_error)
+                free(TAKE_PTR(manager->session.last_error));
+        manager->session.answered = true;
+        manager->session.doubted = false;
         manager_changed(manager);
 }
 
@@ -215,6 +236,7 @@ static void on_enrolment_failed(const char *text, uint64_t retry_usec, void *use
                 log_warning("enrolment: %s", sentence ? sentence : text);
                 log_in(manager);
                 set_error(manager, sentence ? sentence : text);
+                session->keep_error = true; /* who asked for it has to see it, also once we are online */
                 return;
         }
         say_retry(manager, "enrolment: ", text, retry_usec);
@@ -222,11 +244,11 @@ static void on_enrolment_failed(const char *text, uint64_t retry_usec, void *use
         manager_changed(manager);
 }
 
-static void on_enrolment_outage(const char *text, uint64_t retry_usec, void *userdata)
+static void on_enrolment_end(LinkEnd end, const char *text, uint64_t retry_usec, void *userdata)
 {
         Manager *manager = userdata;
 
-        manager->session.verdict = VERDICT_NONE;
+        manager->session.verdict = end == LINK_END_REFUSED ? VERDICT_REFUSED : VERDICT_NONE;
         say_retry(manager, "enrolment: ", text, retry_usec);
 }
 
@@ -240,7 +262,7 @@ static const EnrolHandler enrol_handler = {
         .on_credentials = on_credentials,
         .on_done = on_enrolled,
         .on_failed = on_enrolment_failed,
-        .on_outage = on_enrolment_outage,
+        .on_end = on_enrolment_end,
 };
 
 static int start_enrolling(Manager *manager, char **ret_error)
@@ -253,8 +275,9 @@ static int start_enrolling(Manager *manager, char **ret_error)
         if (r < 0)
                 return r;
         delivery_stop(manager->delivery);
-        manager->session.up = false;
+        manager->session.up = manager->session.keep_error = false;
         manager->session.verdict = VERDICT_NONE;
+        free(TAKE_PTR(manager->session.last_error)); /* of the last try: not of this one */
         r = enrol_start(manager->enrol, device, manager->session.hwid, pass, ret_error);
         manager_changed(manager);
         return r;
@@ -430,21 +453,35 @@ uint64_t manager_connected_since_usec(const Manager *manager)
         return manager->session.up ? link_up_since_usec(manager->link) : 0;
 }
 
+static int say_stopping(char **ret_error)
+{
+        text_set(ret_error, "plugd is stopping");
+        return -ESHUTDOWN;
+}
+
 int manager_enroll(Manager *manager, char **ret_error)
 {
         const DeviceConfig *device = &manager->config->device;
 
+        if (manager->stopping)
+                return say_stopping(ret_error);
         if (!manager->session.hwid || device->enrol_as == ENROL_NOT) {
                 text_set(ret_error, "there is nothing to enrol with: %s",
                         device->plug_id ? "device.plug_id is configured; write device.enroll instead"
                                         : "fill in device.hwid and device.enroll, and restart plugd");
                 return -EINVAL;
         }
+        if (enrol_asked(manager->enrol))
+                return 0; /* it is under way; the server answers once */
         return start_enrolling(manager, ret_error);
 }
 
 int manager_reconnect(Manager *manager, char **ret_error)
 {
+        if (manager->stopping)
+                return say_stopping(ret_error);
+        if (enrol_asked(manager->enrol))
+                return 0; /* connected, and an answer is due that comes once */
         if (link_state(manager->link) != LINK_CLOSED) {
                 link_reconnect(manager->link);
                 return 0;

@@ -12,6 +12,8 @@
 #include "util/text.h"
 
 #define STOP_TIMEOUT_USEC (5 * USEC_PER_SEC)
+#define AHEAD_MSEC 1000                     /* times ahead of the clock by this much are worth a word … */
+#define AHEAD_SAID_USEC (60 * USEC_PER_SEC) /* … so often */
 
 void manager_changed(Manager *manager)
 {
@@ -23,24 +25,46 @@ void manager_changed(Manager *manager)
         }
 }
 
-/* One message into the spool, with the id and the time that it keeps. */
-static int store(Manager *manager, Sample *sample, uint64_t taken_realtime_usec)
+uint64_t manager_clock(Manager *manager)
+{
+        uint64_t now_usec = clock_realtime_usec();
+
+        if (!sample_times_clock(manager->times, now_usec / USEC_PER_MSEC))
+                log_warning("the clock was set back by more than a minute: the new time holds from here on");
+        return now_usec;
+}
+
+/* No two messages of a channel have the same time, so where more than a thousand a second come for long,
+ * their times leave the clock behind. */
+static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_msec)
 {
         const LogContext context = {
                 .sensor = sample->sensor[0] ? sample->sensor : NULL, .channel = sample->channel};
-        uint64_t sequence;
+        uint64_t now_usec = clock_monotonic_usec();
+
+        if (manager->said_ahead_usec > 0 && now_usec < manager->said_ahead_usec + AHEAD_SAID_USEC)
+                return;
+        manager->said_ahead_usec = now_usec;
+        log_write(LOG_WARNING, &context,
+                "channel '%s' gets more than 1,000 messages a second, and no two may have the same time: "
+                "its "
+                "times are %.1f s ahead of the clock; use more channels, or a lower rate_limit",
+                sample->channel, (double) ahead_msec / 1000);
+}
+
+/* One message into the spool, with the id and the time that it keeps. */
+static int store(Manager *manager, Sample *sample, uint64_t age_usec)
+{
+        uint64_t now_usec = manager_clock(manager), sequence;
+        uint64_t taken_msec = (now_usec - MIN(age_usec, now_usec)) / USEC_PER_MSEC;
         int r;
 
-        r = sample_times_next(
-                manager->times, sample->channel, taken_realtime_usec / USEC_PER_MSEC, 1, &sample->at_msec);
+        r = sample_times_next(manager->times, sample->channel, taken_msec, 1, &sample->at_msec);
         if (r < 0)
                 return r;
-        if (r == SAMPLE_TIME_SET_BACK)
-                log_write(LOG_WARNING, &context,
-                        "the clock was set back by more than a minute: channel '%s' goes on with the new "
-                        "time",
-                        sample->channel);
-        sample_ids_next(&manager->ids, clock_realtime_usec(), sample->id);
+        if (sample->at_msec > now_usec / USEC_PER_MSEC + AHEAD_MSEC)
+                say_ahead(manager, sample, sample->at_msec - now_usec / USEC_PER_MSEC);
+        sample_ids_next(&manager->ids, now_usec, sample->id);
 
         r = spool_append(manager->spool, sample, &sequence);
         if (r < 0)
@@ -59,7 +83,7 @@ static int on_sample(
         uint64_t age_usec = taken_usec < now_usec ? now_usec - taken_usec : 0;
         int r;
 
-        r = store(manager, &sample, clock_realtime_usec() - age_usec);
+        r = store(manager, &sample, age_usec);
         if (r < 0) {
                 const LogContext context = {.sensor = host_name(host), .channel = channel};
 
@@ -324,7 +348,7 @@ int manager_publish(Manager *manager, const char *channel, const char *json,
         r = payload_check(json, sample.data_size, ret_error);
         if (r < 0)
                 return r;
-        r = store(manager, &sample, clock_realtime_usec());
+        r = store(manager, &sample, 0);
         if (r < 0) {
                 text_set(ret_error, "the message could not be stored in the spool: %s", strerror(-r));
                 return r;

@@ -2,10 +2,9 @@
 
 /*
  * Times of messages: one table of channels and their last times, bounded, and two bounded sets of what was
- * given lately. The clock is everybody's, so it is judged over all channels: a wanted time that is more than
- * a minute before the latest wanted one begins a new epoch, in which times of the old one don't hold a
- * channel back. From then on a time is given only if it isn't in the sets, so that none that still waits in
- * the spool is used twice.
+ * given lately. A clock that is found more than a minute before where it was begins a new epoch, in which
+ * times of the old one don't hold a channel back. From then on a time is given only if it isn't in the sets,
+ * so that none that still waits in the spool is used twice.
  */
 
 #include <errno.h>
@@ -42,7 +41,7 @@ struct SampleTimes {
         Channel *buckets[BUCKETS];
         size_t n_channels;
         uint64_t tick;
-        uint64_t clock_msec; /* the latest that was wanted in this epoch */
+        uint64_t clock_msec; /* the latest in this epoch */
         uint64_t floor_msec; /* no evicted channel of this epoch was given a later one */
         uint64_t epoch;      /* how often the clock was set back */
         Set young, old;
@@ -164,25 +163,28 @@ static Channel *times_channel(SampleTimes *times, const char *name)
         return channel;
 }
 
+bool sample_times_clock(SampleTimes *times, uint64_t now_msec)
+{
+        if (now_msec + SET_BACK_MSEC >= times->clock_msec) {
+                times->clock_msec = MAX(times->clock_msec, now_msec);
+                return true;
+        }
+        times->epoch++;
+        times->clock_msec = now_msec;
+        times->floor_msec = 0;
+        return false;
+}
+
 int sample_times_next(
         SampleTimes *times, const char *name, uint64_t wanted_msec, unsigned count, uint64_t *ret_at_msec)
 {
         Channel *channel = times_channel(times, name);
-        SampleTime verdict = SAMPLE_TIME_ORDERLY;
         uint64_t at_msec = wanted_msec;
 
         if (!channel)
                 return -ENOMEM;
 
-        if (wanted_msec + SET_BACK_MSEC < times->clock_msec) {
-                verdict = SAMPLE_TIME_SET_BACK;
-                times->epoch++;
-                times->clock_msec = wanted_msec;
-                times->floor_msec = 0;
-        }
-        times->clock_msec = MAX(times->clock_msec, wanted_msec);
-
-        if (channel->epoch == times->epoch || channel->last_msec <= wanted_msec + SET_BACK_MSEC)
+        if (channel->epoch == times->epoch || channel->last_msec <= times->clock_msec + SET_BACK_MSEC)
                 at_msec = MAX(at_msec, channel->last_msec + 1);
         if (times->epoch > 0)
                 for (uint64_t i = at_msec; i < at_msec + count; i++)
@@ -194,7 +196,7 @@ int sample_times_next(
         channel->last_msec = at_msec + count - 1;
         channel->epoch = times->epoch;
         *ret_at_msec = at_msec;
-        return verdict;
+        return 0;
 }
 
 int sample_times_note(SampleTimes *times, const char *name, uint64_t at_msec)

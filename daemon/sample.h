@@ -37,9 +37,9 @@ const char *sample_id_format(const uint8_t id[static SAMPLE_ID_SIZE], char buffe
 
 /*
  * Times: strictly increasing per channel. A wanted time not after the channel's last becomes the last plus
- * 1 ms. One that is more than a minute before the latest that any channel wanted means that the clock was
- * set back: the new time holds, for all channels, and is counted; a time that was given before, or noted,
- * is still not given again (for at least the last 131,072 of them). 4,096 channels are remembered.
+ * 1 ms. A clock that is more than a minute before where it was has been set back: the new time holds, for
+ * all channels, and is counted; a time that was given before, or noted, is still not given again (for at
+ * least the last 131,072 of them). 4,096 channels are remembered.
  */
 typedef struct SampleTimes SampleTimes;
 
@@ -47,13 +47,11 @@ SampleTimes *sample_times_new(void);
 SampleTimes *sample_times_free(SampleTimes *times);
 DEFINE_CLEANUP(SampleTimes, sample_times_free);
 
-typedef enum SampleTime {
-        SAMPLE_TIME_ORDERLY,
-        SAMPLE_TIME_SET_BACK, /* just now: the caller logs it */
-} SampleTime;
-
+/* Tells what the clock says, before anything is taken from it. False: it was just found set back, and the
+ * caller logs it. */
+bool sample_times_clock(SampleTimes *times, uint64_t now_msec);
 /* Reserves `count` successive milliseconds and gives the first (count is 1, or 2 for a birth and a will).
- * A SampleTime, or -ENOMEM. */
+ * The wanted time may lie any time before the clock's. 0 or -ENOMEM. */
 int sample_times_next(SampleTimes *times, const char *channel, uint64_t wanted_msec, unsigned count,
         uint64_t *ret_at_msec);
 /* What is in the spool already: the more of its times are noted, the more are not used twice. */

@@ -61,6 +61,17 @@ typedef struct Rule {
         uint32_t value;
 } Rule;
 
+/* Newer than the C library's header, and the same number everywhere. */
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+#ifndef SYS_setxattrat
+#define SYS_setxattrat 463
+#endif
+#ifndef SYS_removexattrat
+#define SYS_removexattrat 466
+#endif
+
 #define DENY(name)                                                                                          \
         {                                                                                                   \
                 .call = SYS_##name, .kind = DENIED                                                          \
@@ -130,6 +141,33 @@ static const Rule rules[] = {
         {.call = SYS_ioctl, .kind = NEVER, .argument = 1, .value = TIOCSTI},
         {.call = SYS_ioctl, .kind = NEVER, .argument = 1, .value = TIOCLINUX},
         {.call = SYS_prctl, .kind = NEVER, .argument = 0, .value = PR_SET_PDEATHSIG},
+
+/* who may open what: Landlock leaves it alone, and the daemon's files have the same owner */
+#ifdef SYS_chmod
+        DENY(chmod),
+#endif
+        DENY(fchmod),
+        DENY(fchmodat),
+        DENY(fchmodat2),
+        DENY(setxattrat),
+        DENY(removexattrat),
+#ifdef SYS_chown
+        DENY(chown),
+        DENY(lchown),
+#endif
+#ifdef SYS_chown32
+        DENY(chown32),
+        DENY(fchown32),
+        DENY(lchown32),
+#endif
+        DENY(fchown),
+        DENY(fchownat),
+        DENY(setxattr),
+        DENY(lsetxattr),
+        DENY(fsetxattr),
+        DENY(removexattr),
+        DENY(lremovexattr),
+        DENY(fremovexattr),
 
         /* programs and processes; threads are fine */
         DENY(execve),

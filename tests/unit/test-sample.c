@@ -75,12 +75,15 @@ static void test_id_counter_goes_round(void **state _unused_)
         assert_int_equal(id_counter(id), (first + 2) % (1 << 24));
 }
 
-/* Asks for one time and checks the verdict. */
-static uint64_t next(SampleTimes *times, const char *channel, uint64_t wanted_msec, int verdict)
+typedef enum Verdict { ORDERLY, SET_BACK } Verdict;
+
+/* Something is taken now, by a clock that has been set back or not. */
+static uint64_t next(SampleTimes *times, const char *channel, uint64_t now_msec, Verdict verdict)
 {
         uint64_t at_msec = 0;
 
-        assert_int_equal(sample_times_next(times, channel, wanted_msec, 1, &at_msec), verdict);
+        assert_int_equal(sample_times_clock(times, now_msec), verdict == ORDERLY);
+        assert_int_equal(sample_times_next(times, channel, now_msec, 1, &at_msec), 0);
         return at_msec;
 }
 
@@ -89,18 +92,18 @@ static void test_times_increase(void **state _unused_)
         _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
         uint64_t at_msec;
 
-        assert_int_equal(next(times, "a", NOW, SAMPLE_TIME_ORDERLY), NOW);
-        assert_int_equal(next(times, "a", NOW, SAMPLE_TIME_ORDERLY), NOW + 1);
-        assert_int_equal(next(times, "a", NOW - 50, SAMPLE_TIME_ORDERLY), NOW + 2);
-        assert_int_equal(next(times, "a", NOW + 100, SAMPLE_TIME_ORDERLY), NOW + 100);
+        assert_int_equal(next(times, "a", NOW, ORDERLY), NOW);
+        assert_int_equal(next(times, "a", NOW, ORDERLY), NOW + 1);
+        assert_int_equal(next(times, "a", NOW - 50, ORDERLY), NOW + 2);
+        assert_int_equal(next(times, "a", NOW + 100, ORDERLY), NOW + 100);
         /* Each channel for itself. */
-        assert_int_equal(next(times, "b", NOW, SAMPLE_TIME_ORDERLY), NOW);
+        assert_int_equal(next(times, "b", NOW, ORDERLY), NOW);
         /* A minute is not yet set back. */
-        assert_int_equal(next(times, "a", NOW + 100 - MINUTE, SAMPLE_TIME_ORDERLY), NOW + 101);
+        assert_int_equal(next(times, "a", NOW + 100 - MINUTE, ORDERLY), NOW + 101);
         /* A birth and a will. */
-        assert_int_equal(sample_times_next(times, "a", NOW + 101, 2, &at_msec), SAMPLE_TIME_ORDERLY);
+        assert_int_equal(sample_times_next(times, "a", NOW + 101, 2, &at_msec), 0);
         assert_int_equal(at_msec, NOW + 102);
-        assert_int_equal(next(times, "a", NOW + 103, SAMPLE_TIME_ORDERLY), NOW + 104);
+        assert_int_equal(next(times, "a", NOW + 103, ORDERLY), NOW + 104);
         assert_int_equal(sample_times_set_back(times), 0);
 }
 
@@ -110,8 +113,23 @@ static void test_times_burst(void **state _unused_)
         _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
 
         for (uint64_t i = 0; i < 3 * MINUTE; i++)
-                assert_int_equal(next(times, "a", NOW + i / 10, SAMPLE_TIME_ORDERLY), NOW + i);
-        assert_int_equal(next(times, "a", NOW + 4 * MINUTE, SAMPLE_TIME_ORDERLY), NOW + 4 * MINUTE);
+                assert_int_equal(next(times, "a", NOW + i / 10, ORDERLY), NOW + i);
+        assert_int_equal(next(times, "a", NOW + 4 * MINUTE, ORDERLY), NOW + 4 * MINUTE);
+}
+
+/* What was taken long ago says nothing of the clock, and finds its place behind what the channel has. */
+static void test_times_of_old(void **state _unused_)
+{
+        _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
+        uint64_t at_msec;
+
+        assert_int_equal(next(times, "a", NOW, ORDERLY), NOW);
+        assert_int_equal(sample_times_next(times, "a", NOW - 600 * MINUTE, 1, &at_msec), 0);
+        assert_int_equal(at_msec, NOW + 1);
+        assert_int_equal(sample_times_next(times, "logger", NOW - 600 * MINUTE, 1, &at_msec), 0);
+        assert_int_equal(at_msec, NOW - 600 * MINUTE);
+        assert_int_equal(next(times, "a", NOW + 500, ORDERLY), NOW + 500);
+        assert_int_equal(sample_times_set_back(times), 0);
 }
 
 static void test_times_set_back(void **state _unused_)
@@ -119,32 +137,31 @@ static void test_times_set_back(void **state _unused_)
         _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
         uint64_t at_msec;
 
-        next(times, "a", NOW, SAMPLE_TIME_ORDERLY);
-        next(times, "b", NOW, SAMPLE_TIME_ORDERLY);
-        next(times, "late", NOW - MINUTE / 2, SAMPLE_TIME_ORDERLY);
+        next(times, "a", NOW, ORDERLY);
+        next(times, "b", NOW, ORDERLY);
+        next(times, "late", NOW - MINUTE / 2, ORDERLY);
         /* It holds for all, and is told once. */
-        assert_int_equal(next(times, "a", NOW - MINUTE - 1, SAMPLE_TIME_SET_BACK), NOW - MINUTE - 1);
-        assert_int_equal(next(times, "a", NOW - MINUTE - 1, SAMPLE_TIME_ORDERLY), NOW - MINUTE);
-        assert_int_equal(next(times, "b", NOW - MINUTE - 1, SAMPLE_TIME_ORDERLY), NOW - MINUTE - 1);
-        assert_int_equal(next(times, "new", NOW - MINUTE - 1, SAMPLE_TIME_ORDERLY), NOW - MINUTE - 1);
+        assert_int_equal(next(times, "a", NOW - MINUTE - 1, SET_BACK), NOW - MINUTE - 1);
+        assert_int_equal(next(times, "a", NOW - MINUTE - 1, ORDERLY), NOW - MINUTE);
+        assert_int_equal(next(times, "b", NOW - MINUTE - 1, ORDERLY), NOW - MINUTE - 1);
+        assert_int_equal(next(times, "new", NOW - MINUTE - 1, ORDERLY), NOW - MINUTE - 1);
         assert_int_equal(sample_times_set_back(times), 1);
         /* A channel that is less than a minute ahead waits for the clock. */
-        assert_int_equal(next(times, "late", NOW - MINUTE, SAMPLE_TIME_ORDERLY), NOW - MINUTE / 2 + 1);
+        assert_int_equal(next(times, "late", NOW - MINUTE, ORDERLY), NOW - MINUTE / 2 + 1);
         /* The clock comes to where it was: what was given then is not given again. */
-        assert_int_equal(next(times, "a", NOW, SAMPLE_TIME_ORDERLY), NOW + 1);
-        assert_int_equal(sample_times_next(times, "b", NOW - 1, 2, &at_msec), SAMPLE_TIME_ORDERLY);
+        assert_int_equal(next(times, "a", NOW, ORDERLY), NOW + 1);
+        assert_int_equal(sample_times_next(times, "b", NOW - 1, 2, &at_msec), 0);
         assert_int_equal(at_msec, NOW + 1);
         /* And once more, by a year. */
-        assert_int_equal(
-                next(times, "a", NOW - 525600 * MINUTE, SAMPLE_TIME_SET_BACK), NOW - 525600 * MINUTE);
+        assert_int_equal(next(times, "a", NOW - 525600 * MINUTE, SET_BACK), NOW - 525600 * MINUTE);
         assert_int_equal(sample_times_set_back(times), 2);
         /* Far ahead of the clock by a burst: that is no reason to go back. */
         for (uint64_t i = 0; i < 2 * MINUTE; i++)
-                at_msec = next(times, "b", NOW - 525600 * MINUTE, SAMPLE_TIME_ORDERLY);
+                at_msec = next(times, "b", NOW - 525600 * MINUTE, ORDERLY);
         for (unsigned i = 0; i < 300000; i++) /* so much that it isn't remembered one by one */
-                next(times, "a", NOW - 525600 * MINUTE, SAMPLE_TIME_ORDERLY);
+                next(times, "a", NOW - 525600 * MINUTE, ORDERLY);
         assert_true(at_msec >= NOW - 525600 * MINUTE + 2 * MINUTE - 1);
-        assert_true(next(times, "b", NOW - 525600 * MINUTE, SAMPLE_TIME_ORDERLY) > at_msec);
+        assert_true(next(times, "b", NOW - 525600 * MINUTE, ORDERLY) > at_msec);
 }
 
 /* The same hour five times over, at uneven steps: no time twice, and the clock is kept closely. */
@@ -164,8 +181,7 @@ static void test_times_same_hour_again(void **state _unused_)
 
                         wanted += (unsigned) rand_r(&seed) % (2 * HOUR / PER_HOUR);
                         wanted = MIN(wanted, (uint64_t) HOUR - 1);
-                        at_msec = next(times, "a", NOW + wanted,
-                                          hour > 0 && i == 0 ? SAMPLE_TIME_SET_BACK : SAMPLE_TIME_ORDERLY) -
+                        at_msec = next(times, "a", NOW + wanted, hour > 0 && i == 0 ? SET_BACK : ORDERLY) -
                                   NOW;
                         assert_true(at_msec < HOUR + 1000);
                         assert_false(given[at_msec]);
@@ -189,10 +205,9 @@ static void test_times_remembered(void **state _unused_)
         unsigned moved = 0;
 
         for (unsigned i = 0; i < GIVEN; i++)
-                next(times, "a", NOW + UINT64_C(10) * i, SAMPLE_TIME_ORDERLY);
+                next(times, "a", NOW + UINT64_C(10) * i, ORDERLY);
         for (unsigned i = 0; i < REMEMBERED; i++) {
-                uint64_t at_msec = next(times, "a", from + UINT64_C(10) * i,
-                        i == 0 ? SAMPLE_TIME_SET_BACK : SAMPLE_TIME_ORDERLY);
+                uint64_t at_msec = next(times, "a", from + UINT64_C(10) * i, i == 0 ? SET_BACK : ORDERLY);
 
                 /* Off the old ones, which are whole tens. */
                 if ((at_msec - NOW) % 10 == 0)
@@ -209,11 +224,11 @@ static void test_times_noted(void **state _unused_)
         /* As a spool is read: any order. */
         assert_int_equal(sample_times_note(times, "a", NOW + 5), 0);
         assert_int_equal(sample_times_note(times, "a", NOW), 0);
-        assert_int_equal(next(times, "a", NOW, SAMPLE_TIME_ORDERLY), NOW + 6);
+        assert_int_equal(next(times, "a", NOW, ORDERLY), NOW + 6);
         /* The machine came up with an old clock: it is told, and what waits is not collided with. */
         assert_int_equal(sample_times_note(times, "b", NOW + 2 * MINUTE), 0);
-        assert_int_equal(next(times, "b", NOW, SAMPLE_TIME_SET_BACK), NOW);
-        assert_int_equal(next(times, "b", NOW + 2 * MINUTE, SAMPLE_TIME_ORDERLY), NOW + 2 * MINUTE + 1);
+        assert_int_equal(next(times, "b", NOW, SET_BACK), NOW);
+        assert_int_equal(next(times, "b", NOW + 2 * MINUTE, ORDERLY), NOW + 2 * MINUTE + 1);
 }
 
 /* A client that makes up channels: bounded, and nobody's times suffer. */
@@ -222,20 +237,20 @@ static void test_times_many_channels(void **state _unused_)
         _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
         char name[32];
 
-        next(times, "keep", NOW, SAMPLE_TIME_ORDERLY);
-        next(times, "evicted", NOW + 1000, SAMPLE_TIME_ORDERLY);
+        next(times, "keep", NOW, ORDERLY);
+        next(times, "evicted", NOW + 1000, ORDERLY);
         for (unsigned i = 0; i < 10000; i++) {
                 snprintf(name, sizeof(name), "made/up/%u", i);
-                next(times, name, NOW + 500, SAMPLE_TIME_ORDERLY);
+                next(times, name, NOW + 500, ORDERLY);
                 if (i % 1000 == 0) /* in use: it is not the one that goes */
-                        assert_int_equal(next(times, "keep", NOW, SAMPLE_TIME_ORDERLY), NOW + 1 + i / 1000);
+                        assert_int_equal(next(times, "keep", NOW, ORDERLY), NOW + 1 + i / 1000);
         }
         /* Forgotten, and still not twice. */
-        assert_true(next(times, "evicted", NOW + 1000, SAMPLE_TIME_ORDERLY) > NOW + 1000);
-        assert_true(next(times, "evicted", NOW + 9000, SAMPLE_TIME_ORDERLY) == NOW + 9000);
+        assert_true(next(times, "evicted", NOW + 1000, ORDERLY) > NOW + 1000);
+        assert_true(next(times, "evicted", NOW + 9000, ORDERLY) == NOW + 9000);
         /* An eviction does not hold up a new channel when the clock was set back. */
-        assert_int_equal(next(times, "other", NOW - 2 * MINUTE, SAMPLE_TIME_SET_BACK), NOW - 2 * MINUTE);
-        assert_int_equal(next(times, "another", NOW - 2 * MINUTE, SAMPLE_TIME_ORDERLY), NOW - 2 * MINUTE);
+        assert_int_equal(next(times, "other", NOW - 2 * MINUTE, SET_BACK), NOW - 2 * MINUTE);
+        assert_int_equal(next(times, "another", NOW - 2 * MINUTE, ORDERLY), NOW - 2 * MINUTE);
 }
 
 int main(void)
@@ -246,6 +261,7 @@ int main(void)
                 cmocka_unit_test(test_id_counter_goes_round),
                 cmocka_unit_test(test_times_increase),
                 cmocka_unit_test(test_times_burst),
+                cmocka_unit_test(test_times_of_old),
                 cmocka_unit_test(test_times_set_back),
                 cmocka_unit_test(test_times_same_hour_again),
                 cmocka_unit_test(test_times_remembered),

@@ -496,6 +496,11 @@ void delivery_wake(Delivery *delivery)
                 arm(delivery);
 }
 
+unsigned delivery_unanswered(const Delivery *delivery)
+{
+        return delivery->unanswered;
+}
+
 void delivery_get_stats(const Delivery *delivery, DeliveryStats *ret)
 {
         *ret = delivery->stats;

@@ -39,4 +39,7 @@ void delivery_wake(Delivery *delivery);
 void delivery_on_unsuback(Delivery *delivery, int mid);
 void delivery_on_writable(Delivery *delivery);
 
+/* How many barriers running were not answered in time, over reconnects; 0 again with the next answer. */
+unsigned delivery_unanswered(const Delivery *delivery);
+
 void delivery_get_stats(const Delivery *delivery, DeliveryStats *ret);

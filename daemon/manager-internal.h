@@ -28,10 +28,8 @@ typedef struct Session {
         char *last_error;
         bool keep_error; /* also when online: it is about something else */
         Verdict verdict;
-        bool up;       /* logged in */
-        bool answered; /* a barrier, on this connection */
-        bool doubted;  /* the last connection was up, and answered none */
-        bool unsaved;  /* the answer of an enrolment is in memory only */
+        bool up;      /* logged in */
+        bool unsaved; /* the answer of an enrolment is in memory only */
 
         /* Of the connection under way; the will's time is the newer, by 1 ms. */
         char *client_id, *will_topic;

@@ -95,15 +95,12 @@ static void on_up(void *userdata)
 {
         Manager *manager = userdata;
         Session *session = &manager->session;
-        SpoolStats spool;
         int r;
 
         session->up = true;
-        session->answered = false;
         session->verdict = VERDICT_NONE;
         /* A server that takes logins and answers no barrier: its name stays until it does. */
-        spool_get_stats(manager->spool, &spool);
-        if (!session->keep_error && !(session->doubted && spool.messages > 0))
+        if (!session->keep_error && delivery_unanswered(manager->delivery) == 0)
                 free(TAKE_PTR(session->last_error));
         log_notice("online at %s as %s%s", session->server, session->plug_id,
                 manager->config->server.tls ? "" : ", without TLS");
@@ -124,7 +121,6 @@ static void on_end(LinkEnd end, const char *text, uint64_t retry_usec, void *use
         _cleanup_(freep) char *hint = NULL;
 
         delivery_stop(manager->delivery);
-        manager->session.doubted = manager->session.up && !manager->session.answered;
         manager->session.up = false;
         manager->session.verdict = end == LINK_END_REFUSED ? VERDICT_REFUSED : VERDICT_NONE;
         if (end == LINK_END_REFUSED)
@@ -138,12 +134,12 @@ static void on_end(LinkEnd end, const char *text, uint64_t retry_usec, void *use
 static void on_unsuback(int mid, void *userdata)
 {
         Manager *manager = userdata;
+        bool doubted;
 
+        doubted = delivery_unanswered(manager->delivery) > 0;
         delivery_on_unsuback(manager->delivery, mid);
-        if (!manager->session.answered && manager->session.doubted && !manager->session.keep_error)
+        if (doubted && delivery_unanswered(manager->delivery) == 0 && !manager->session.keep_error)
                 free(TAKE_PTR(manager->session.last_error));
-        manager->session.answered = true;
-        manager->session.doubted = false;
         manager_changed(manager);
 }
 

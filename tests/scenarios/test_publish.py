@@ -132,6 +132,21 @@ def test_a_silent_server_is_noticed_by_its_missing_barrier(scene):
     scene.counter("Sim/one", taken, 30)
 
 
+def test_a_server_that_answers_no_barrier_stays_named(scene):
+    """It takes every login, so being online says nothing: the error stays until a barrier is answered."""
+    gateway = scene.online(sim("one"), delivery={"confirm_timeout": 1})
+    scene.counter("Sim/one", 5)
+    scene.platform.withhold("UNSUBACK", -1)
+    gateway.wait_error("barrier")
+    since = scene.platform.last_event()
+    for _ in range(2):
+        since = scene.platform.wait_event("connect", 30, since).seq
+        wait_for(lambda: gateway.get("State") == "online", "online again")
+        assert "barrier" in gateway.get("LastError")
+    scene.platform.clear()
+    wait_for(lambda: gateway.get("State") == "online" and gateway.get("LastError") == "", "an answer clears it", 60)
+
+
 def test_barriers_unsubscribe_from_what_was_never_subscribed(scene):
     gateway = scene.online(sim("one"))
     scene.counter("Sim/one", 10)

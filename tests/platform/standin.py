@@ -197,7 +197,8 @@ class StandIn(Tables, Orders):
 
     def start(self):
         if not self.plugin.exists():
-            raise FileNotFoundError(f"{self.plugin}: build it, or set PLUGD_PLATFORM_SO")
+            raise FileNotFoundError(f"{self.plugin} is not there: meson setup -Dtests=enabled builds it; "
+                                    "PLUGD_PLATFORM_SO says where it is")
         if not self._mosquitto:
             raise FileNotFoundError("mosquitto is not installed")
         (self.state / "platform.json").write_text(json.dumps(self.config, indent=2))
@@ -455,4 +456,7 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except FileNotFoundError as error:
+        sys.exit(f"standin.py: {error}")

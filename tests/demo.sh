@@ -42,7 +42,7 @@ fi
 require_machine
 mkdir -p "$builds"
 require_packages pkg.plugd.demo
-echo "building plugd" >&2
+echo "building plugd (some 20 seconds on a desktop, some minutes on a small machine)" >&2
 build demo </dev/null >"$builds/demo-build.log" 2>&1 || {
     tail -30 "$builds/demo-build.log" >&2
     die "the build failed (see $builds/demo-build.log)"

@@ -49,10 +49,15 @@ build() {
     local folder=$builds/$1
     shift
 
+    exec 9>"$builds/lock"
+    flock -n 9 || die "another run builds in $builds at this moment: wait for it, or set PLUGD_BUILDS to another folder"
     if [ -f "$folder/build.ninja" ]; then
         meson setup --reconfigure "$@" "$folder" "$root"
     else
         rm -rf "$folder"
         meson setup -Dtests=enabled "$@" "$folder" "$root"
     fi && meson compile --ninja-args=--quiet -C "$folder"
+    local status=$?
+    exec 9>&-
+    return $status
 }

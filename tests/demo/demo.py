@@ -18,11 +18,14 @@ sys.path[:0] = [str(TESTS / "scenarios"), str(TESTS / "platform"), str(TESTS / "
 
 MODEL, PASS = "mod-0123456789abcdef01234567", "demo/Pa55=word"
 LOOK_SEC = 0.5
+SILENCE_SEC, SETTLE_SEC = 86400, 5
+STATUS_CHANNEL = "status"  # of will and birth, by default
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="demo.sh", add_help=False, allow_abbrev=False)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser = argparse.ArgumentParser(prog="demo.sh", add_help=False, allow_abbrev=False,
+                                     usage="demo.sh [OPTIONS]; demo.sh --help lists them")
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--forever", action="store_true")
     parser.add_argument("--server")
     parser.add_argument("--port", type=int)
@@ -47,6 +50,10 @@ def parse(arguments):
                 parser.error(f"{file} can't be read")
     elif any(enrol + login) or options.port or options.plain or options.ca or options.state:
         parser.error("--port, --plain, --ca, --model, --plug-id and the like go with --server")
+    if options.seconds is None:
+        options.seconds = 30
+    elif options.forever:
+        parser.error("--seconds and --forever: one of them")
     if options.seconds <= 0:
         parser.error("--seconds is more than 0")
     return options
@@ -61,9 +68,12 @@ def sensors():
     ]
 
 
-def short(value, width=14):
-    text = f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+def fit(text, width):
     return text if len(text) <= width else text[:width - 1] + "…"
+
+
+def short(value, width=14):
+    return fit(f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False), width)
 
 
 def clock(msec):
@@ -144,7 +154,7 @@ class Screen:
 
     def show(self, picture, arrivals, totals, left):
         manager = picture.manager
-        self.latest = (self.latest + [f"  {clock(row.at)}  {row.channel:<24.24} {row.data:<16.16} id {row.id}" for row in arrivals])[-4:]
+        self.latest = (self.latest + [f"  {clock(row.at)}  {fit(row.channel, 30):<30} {fit(row.data, 16):<16} id {row.id}" for row in arrivals])[-4:]
         time_left = "until Ctrl-C" if left is None else f"{max(left, 0):.0f} s left, Ctrl-C ends it"
         lines = [
             f"\033[1mplugd demo\033[0m   {time_left}",
@@ -155,7 +165,7 @@ class Screen:
         ]
         if manager["LastError"]:
             lines.append(f"               {manager['LastError']}")
-        rows = [f"               {channel:<24.24}  {short(value):<14} {sensor['Samples']:>7}  {name} " + self.state(sensor["State"])
+        rows = [f"               {fit(channel, 30):<30}  {short(value):<14} {sensor['Samples']:>7}  {name} " + self.state(sensor["State"])
                 for name, sensor in sorted(picture.sensors.items(), key=lambda item: (len(item[1]["Values"]), item[0]))
                 for channel, value in sorted(sensor["Values"].items()) or [("-", None)]]
         tail = [
@@ -171,7 +181,7 @@ class Screen:
         room = shutil.get_terminal_size((100, 40)).lines - 1 - len(lines) - 2 - len(tail)
         if len(rows) > max(room, 1):
             rows = rows[:max(room - 1, 1)] + [f"               … and {len(rows) - max(room - 1, 1)} more"]
-        lines += ["", "  2 read       channel                   value          samples  sensor"] + rows + tail
+        lines += ["", "  2 read       channel                         value          samples  sensor"] + rows + tail
         self.draw(lines)
 
     def draw(self, lines):
@@ -208,7 +218,7 @@ class Demo:
         self.folder = harness.make_folder()
         self.folder.chmod(0o700)
         self.platform = self.bus = self.gateway = self.picture = None
-        self.arrived = 0
+        self.arrived = self.messages = 0  # the last seen, and how many beside the gateway's own status
 
     def start(self):
         options = self.options
@@ -242,7 +252,7 @@ class Demo:
 
     def look(self):
         if self.gateway.process.poll() is not None:
-            raise RuntimeError(f"plugd has ended with {self.gateway.process.returncode}:\n{self.gateway.log[-3000:]}")
+            raise RuntimeError(f"plugd has ended with exit code {self.gateway.process.returncode}")
         try:
             self.picture = Picture(self.gateway, self.harness, self.picture)
         except (self.harness.BusError, LookupError, ValueError):
@@ -255,6 +265,7 @@ class Demo:
         rows = self.platform.arrivals(since=self.arrived)
         if rows:
             self.arrived = rows[-1].seq
+        self.messages += sum(row.channel != STATUS_CHANNEL for row in rows)
         return rows
 
     def watch(self, view):
@@ -262,8 +273,23 @@ class Demo:
         self.picture = None
         while end is None or time.monotonic() < end:
             if self.look():
-                view.show(self.picture, self.arrivals(), self.arrived if self.platform else None,
-                          end and end - time.monotonic())
+                self.show(view, end and end - time.monotonic())
+            time.sleep(LOOK_SEC)
+
+    def show(self, view, left):
+        view.show(self.picture, self.arrivals(), self.messages if self.platform else None, left)
+
+    def settle(self, view):
+        """Nothing new is read, and what was read gets the time to be confirmed: the sums come out even."""
+        for name in self.picture.sensors:
+            self.gateway.bus.busctl("set-property", self.harness.NAME, f"{self.harness.PATH}/sensors/{name}",
+                                    self.harness.SENSOR, "Interval", "d", SILENCE_SEC)
+        deadline = time.monotonic() + SETTLE_SEC
+        while time.monotonic() < deadline:
+            if self.look():
+                self.show(view, 0)
+                if self.picture.manager["SpoolMessages"] == 0 or self.picture.manager["State"] != "online":
+                    break
             time.sleep(LOOK_SEC)
 
     def verdict(self):
@@ -278,8 +304,8 @@ class Demo:
                           f"{manager['Published']} published", f"{manager['Confirmed']} confirmed",
                           f"{manager['SpoolMessages']} in the spool", f"{manager['Dropped']} dropped"])
         if self.platform:
-            done["arrived"] = self.arrived
-            text += f", {self.arrived} at the platform"
+            done["arrived"] = self.messages
+            text += f", {self.messages} at the platform"
         missing = [name for name, count in done.items() if not count]
         if missing:
             text += f"; nothing was {' or '.join(missing)}" + f": the gateway is {manager['State']}" + (
@@ -308,10 +334,13 @@ def main():
         demo.start()
         view = Screen(options) if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" else Lines(options)
         demo.watch(view)
+        demo.settle(view)
     except KeyboardInterrupt:
         pass
     except (RuntimeError, OSError, AssertionError) as error:
         print(f"demo.sh: {error}", file=sys.stderr)
+        if demo.gateway:
+            print(f"demo.sh: the last of plugd's log:\n{demo.gateway.log[-2000:]}", file=sys.stderr)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         good, summary = demo.verdict()

@@ -254,10 +254,12 @@ void bus_manager_flush(Bus *bus, uint64_t now_usec, uint64_t *next_usec)
         if (bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec))
                 n = show_prompt(bus, names, n);
         if (bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec)) {
+                size_t before = n;
+
                 n = show_counters(bus, names, n);
-                /* What is on its way gets confirmed soon: nobody says so, so look again until it is. */
-                if (manager_connected_since_usec(bus->manager) > 0 &&
-                        bus->shown.counters.spool_messages > 0) {
+                /* What has just been stored is sent right after it is told, and nobody says so: look once
+                 * more, until nothing changes. */
+                if (n > before) {
                         bus->steady.dirty = true;
                         *next_usec = MIN(*next_usec, now_usec + BUS_STEADY_USEC);
                 }

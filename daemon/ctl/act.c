@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* plugctl publish, enroll, reconnect and restart: what there is to do. */
+/* plugctl publish and restart: what is done at once. */
 
 #include "ctl/ctl.h"
 
@@ -10,20 +10,6 @@
 
 #include "bus-names.h"
 #include "util/text.h"
-
-static int done(Ctl *ctl, const char *text)
-{
-        _cleanup_(json_freep) Json *json = NULL;
-
-        if (!ctl->json) {
-                puts(text);
-                return CTL_DONE;
-        }
-        json = json_new_object();
-        if (!json || json_set(json, "Done", json_new_boolean(true)) < 0)
-                return ctl_fault("not enough memory");
-        return ctl_print_json(json);
-}
 
 /* All of stdin, without the blanks at its end. NULL with a sentence. */
 static char *read_input(char **ret_error)
@@ -94,24 +80,6 @@ int verb_publish(Ctl *ctl)
         return ctl_print_json(answer);
 }
 
-int verb_enroll(Ctl *ctl)
-{
-        _cleanup_(freep) char *error = NULL;
-
-        if (client_call(ctl, BUS_PATH, BUS_INTERFACE_MANAGER, "Enroll", NULL, &error, NULL) < 0)
-                return ctl_fault("%s", error);
-        return done(ctl, "enrolling; \"plugctl status\" tells how it goes");
-}
-
-int verb_reconnect(Ctl *ctl)
-{
-        _cleanup_(freep) char *error = NULL;
-
-        if (client_call(ctl, BUS_PATH, BUS_INTERFACE_MANAGER, "Reconnect", NULL, &error, NULL) < 0)
-                return ctl_fault("%s", error);
-        return done(ctl, "reconnecting; \"plugctl status\" tells how it goes");
-}
-
 int verb_restart(Ctl *ctl)
 {
         _cleanup_(freep) char *error = NULL, *text = NULL;
@@ -119,5 +87,5 @@ int verb_restart(Ctl *ctl)
         if (client_sensor_call(ctl, ctl->arguments[0], "Restart", &error) < 0)
                 return ctl_fault("%s", error);
         text_set(&text, "restarting %s", ctl->arguments[0]);
-        return done(ctl, text ? text : "restarting");
+        return ctl_done(ctl, text ? text : "restarting");
 }

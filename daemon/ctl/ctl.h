@@ -19,6 +19,8 @@ typedef struct Ctl {
         bool user;                    /* the session bus */
         bool json;                    /* for programs */
         bool color;                   /* for people at a terminal */
+        size_t width;                 /* the terminal's columns; 0: any */
+        bool no_wait;                 /* for what comes of an order */
         const char *const *arguments; /* behind the verb */
         size_t n_arguments;
         uint64_t timeout_usec; /* of a call; 0: the bus's own */
@@ -29,6 +31,8 @@ typedef struct Ctl {
 int ctl_fault(const char *format, ...) _printf_(1, 2);
 /* One document on stdout. An exit code. */
 int ctl_print_json(const Json *json);
+/* That an order was taken: the text, or {"Done":true}. An exit code. */
+int ctl_done(const Ctl *ctl, const char *text);
 
 /* client.c: calls, answers as Json. 0, or -errno with a sentence. */
 

@@ -9,47 +9,85 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "ctl/ctl.h"
+#include "ctl/table.h"
 #include "plugd-build.h"
 #include "util/text.h"
 
+#define HELP_COLUMNS 79
 #define COMPLETE_USEC (1 * USEC_PER_SEC) /* a shell waits for it */
 
 /* What an argument is, for completion. */
-typedef enum Kind { KIND_NONE, KIND_SENSOR, KIND_FILE } Kind;
+typedef enum Kind { KIND_NONE, KIND_SENSOR, KIND_FILE, KIND_VERB } Kind;
 
 typedef struct Verb {
         const char *name, *arguments, *help;
         size_t min, max; /* how many arguments */
         Kind kind;       /* of the first */
+        bool waits;      /* has --no-wait */
         int (*run)(Ctl *ctl);
+        const char *more, *example; /* for its own help; more: NULL for nothing */
 } Verb;
 
+static int verb_help(Ctl *ctl);
+
 static const Verb verbs[] = {
-        {"status", "", "Show who and how the gateway is, and its sensors", 0, 0, KIND_NONE, verb_status},
-        {"sensors", "", "List the sensors, their channels and last values", 0, 0, KIND_NONE, verb_sensors},
-        {"show", "NAME", "Show all there is to know of a sensor", 1, 1, KIND_SENSOR, verb_show},
+        {"status", "", "Show who and how the gateway is, and its sensors", 0, 0, KIND_NONE, false,
+                verb_status,
+                "Messages are confirmed when the server is known to have read them; dropped are those lost, "
+                "in "
+                "the spool and before it. RESTARTS and DROPPED of sensors stand there where they are not 0.",
+                "plugctl status --json"},
+        {"sensors", "", "List the sensors, their channels and last values", 0, 0, KIND_NONE, false,
+                verb_sensors, "RESTARTS and DROPPED stand there where they are not 0.", "plugctl sensors"},
+        {"show", "NAME", "Show all there is to know of a sensor", 1, 1, KIND_SENSOR, false, verb_show, NULL,
+                "plugctl show climate"},
         {"publish", "CHANNEL JSON", "Publish a value (JSON -: from standard input), print its id", 2, 2,
-                KIND_NONE, verb_publish},
-        {"enroll", "", "Enrol now, anew if it is enrolled already", 0, 0, KIND_NONE, verb_enroll},
-        {"reconnect", "", "Connect to the server again, now", 0, 0, KIND_NONE, verb_reconnect},
-        {"restart", "NAME", "Restart a sensor's process", 1, 1, KIND_SENSOR, verb_restart},
-        {"plugins", "", "List the plugins, their options and channels", 0, 0, KIND_NONE, verb_plugins},
-        {"check", "[FILE]", "Check the configuration (ends with 3 if it has errors)", 0, 1, KIND_FILE,
-                verb_check},
+                KIND_NONE, false, verb_publish,
+                "Done when plugd has it in its spool: it is sent when there is a connection. Text is in "
+                "quotes in JSON, which the shell must not take away.",
+                "plugctl publish Door/Front '\"open\"'"},
+        {"enroll", "", "Enrol now, anew if it is enrolled already", 0, 0, KIND_NONE, true, verb_enroll,
+                "Waits until the gateway is online as its Plug-ID (0) or it is known why not (1), at most "
+                "35 s. plugd goes on whatever becomes of the waiting, and keeps credentials that were good "
+                "until it has new ones.",
+                "plugctl enroll"},
+        {"reconnect", "", "Connect to the server again, now", 0, 0, KIND_NONE, true, verb_reconnect,
+                "Waits until the gateway is online (0) or it is known why not (1), at most 25 s. plugd goes "
+                "on whatever becomes of the waiting.",
+                "plugctl reconnect --no-wait"},
+        {"restart", "NAME", "Restart a sensor's process", 1, 1, KIND_SENSOR, false, verb_restart, NULL,
+                "plugctl restart climate"},
+        {"plugins", "", "List the plugins, their options and channels", 0, 0, KIND_NONE, false, verb_plugins,
+                "The options are what a sensor of that plugin can have in the configuration.",
+                "plugctl plugins"},
+        {"check", "[FILE]", "Check the configuration (ends with 3 if it has errors)", 0, 1, KIND_FILE, false,
+                verb_check, "Without FILE: the one that plugd uses.", "plugctl check new.conf"},
+        {"help", "[VERB]", "Print this, or more of a verb", 0, 1, KIND_VERB, false, verb_help, NULL,
+                "plugctl help publish"},
 };
 
-typedef enum Option { OPTION_USER, OPTION_JSON, OPTION_NO_COLOR, OPTION_HELP, OPTION_VERSION } Option;
+typedef enum Option {
+        OPTION_USER,
+        OPTION_JSON,
+        OPTION_NO_WAIT,
+        OPTION_NO_COLOR,
+        OPTION_HELP,
+        OPTION_VERSION
+} Option;
 
 static const struct {
-        const char *name, *help;
+        const char *name, *letter, *help; /* letter: NULL for none */
 } options[] = {
-        [OPTION_USER] = {"--user", "Ask the plugd of the session bus, not of the system's"},
-        [OPTION_JSON] = {"--json", "Print JSON, with the names that D-Bus gives"},
-        [OPTION_NO_COLOR] = {"--no-color", "Print no colours (as without a terminal, or with NO_COLOR set)"},
-        [OPTION_HELP] = {"--help", "Print this"},
-        [OPTION_VERSION] = {"--version", "Print the version"},
+        [OPTION_USER] = {"--user", NULL, "Ask the plugd of the session bus, not of the system's"},
+        [OPTION_JSON] = {"--json", NULL, "Print JSON, with the names that D-Bus gives"},
+        [OPTION_NO_WAIT] = {"--no-wait", NULL, "enroll, reconnect: don't wait for what comes of it"},
+        [OPTION_NO_COLOR] = {"--no-color", NULL,
+                "Print no colours (as without a terminal, or with NO_COLOR set)"},
+        [OPTION_HELP] = {"--help", "-h", "Print this; behind a verb: more of it"},
+        [OPTION_VERSION] = {"--version", NULL, "Print the version"},
 };
 
 typedef struct CommandLine {
@@ -60,13 +98,16 @@ typedef struct CommandLine {
 
 int ctl_fault(const char *format, ...)
 {
+        _cleanup_(freep) char *text = NULL;
         va_list arguments;
 
         fflush(stdout);
         fputs("plugctl: ", stderr);
         va_start(arguments, format);
-        vfprintf(stderr, format, arguments);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
         va_end(arguments);
+        style_print(stderr, false, STYLE_PLAIN, text ? text : "not enough memory");
         fputc('\n', stderr);
         return CTL_FAULT;
 }
@@ -81,6 +122,20 @@ int ctl_print_json(const Json *json)
         return CTL_DONE;
 }
 
+int ctl_done(const Ctl *ctl, const char *text)
+{
+        _cleanup_(json_freep) Json *json = NULL;
+
+        if (!ctl->json) {
+                puts(text);
+                return CTL_DONE;
+        }
+        json = json_new_object();
+        if (!json || json_set(json, "Done", json_new_boolean(true)) < 0)
+                return ctl_fault("not enough memory");
+        return ctl_print_json(json);
+}
+
 static const Verb *find_verb(const char *name)
 {
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
@@ -89,17 +144,66 @@ static const Verb *find_verb(const char *name)
         return NULL;
 }
 
+/* A verb has options of its own. */
+static bool has_option(const Verb *verb, Option option)
+{
+        return option != OPTION_NO_WAIT || (verb && verb->waits);
+}
+
+/* Of this verb, or all (NULL). */
+static void print_options(const Verb *verb)
+{
+        puts("\nOptions, before or after the verb:");
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (!verb || has_option(verb, (Option) i))
+                        printf("  %s%s%-*s  %s\n", options[i].letter ? options[i].letter : "",
+                                options[i].letter ? ", " : "", options[i].letter ? 18 : 22, options[i].name,
+                                options[i].help);
+}
+
+static int print_verb_help(const Verb *verb)
+{
+        _cleanup_(freep) char *text = NULL;
+
+        printf("plugctl [OPTION…] %s%s%s\n\n", verb->name, *verb->arguments ? " " : "", verb->arguments);
+        text_set(&text, "%s.%s%s", verb->help, verb->more ? " " : "", verb->more ? verb->more : "");
+        if (!text || style_print_lines(stdout, false, STYLE_PLAIN, text, "", HELP_COLUMNS) < 0)
+                return ctl_fault("not enough memory");
+        print_options(verb);
+        printf("\nExample:\n  %s\n", verb->example);
+        return CTL_DONE;
+}
+
 static void print_help(void)
 {
         puts("plugctl [OPTION…] VERB [ARGUMENT…]\n\nAsks plugd, the CloudPlugs gateway.\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 printf("  %s %-*s  %s\n", verbs[i].name, 21 - (int) strlen(verbs[i].name),
                         verbs[i].arguments, verbs[i].help);
-        puts("\nOptions, before or after the verb:");
-        for (size_t i = 0; i < ELEMENTSOF(options); i++)
-                printf("  %-22s  %s\n", options[i].name, options[i].help);
+        print_options(NULL);
         puts("\nEnds with 0 when done, 1 on a fault, 2 if it was called wrongly; check with what plugd "
              "--check says.");
+}
+
+static int no_verb(const char *name)
+{
+        ctl_fault("there is no verb %s; try plugctl --help", name);
+        return CTL_USAGE;
+}
+
+static int help_on(const char *name)
+{
+        const Verb *verb = find_verb(name);
+
+        return verb ? print_verb_help(verb) : no_verb(name);
+}
+
+static int verb_help(Ctl *ctl)
+{
+        if (ctl->n_arguments > 0)
+                return help_on(ctl->arguments[0]);
+        print_help();
+        return CTL_DONE;
 }
 
 /* A negative number and "-" are arguments. */
@@ -111,7 +215,8 @@ static bool is_option(const char *word)
 static int find_option(const char *word)
 {
         for (size_t i = 0; i < ELEMENTSOF(options); i++)
-                if (strcmp(options[i].name, word) == 0)
+                if (strcmp(options[i].name, word) == 0 ||
+                        (options[i].letter && strcmp(options[i].letter, word) == 0))
                         return (int) i;
         return -ENOENT;
 }
@@ -150,18 +255,30 @@ static bool want_color(const CommandLine *line)
                !(term && strcmp(term, "dumb") == 0) && isatty(STDOUT_FILENO);
 }
 
+/* Of a terminal; 0: it is none. */
+static size_t line_width(void)
+{
+        struct winsize size;
+
+        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static int run(const CommandLine *line)
 {
         Ctl ctl = {
                 .user = line->given[OPTION_USER],
                 .json = line->given[OPTION_JSON],
                 .color = want_color(line),
+                .width = line_width(),
+                .no_wait = line->given[OPTION_NO_WAIT],
         };
         const Verb *verb;
         size_t n;
         int r;
 
         if (line->given[OPTION_HELP]) {
+                if (line->n_words > 0)
+                        return help_on(line->words[0]);
                 print_help();
                 return CTL_DONE;
         }
@@ -174,8 +291,10 @@ static int run(const CommandLine *line)
                 return CTL_USAGE;
         }
         verb = find_verb(line->words[0]);
-        if (!verb) {
-                ctl_fault("there is no verb %s; try plugctl --help", line->words[0]);
+        if (!verb)
+                return no_verb(line->words[0]);
+        if (line->given[OPTION_NO_WAIT] && !has_option(verb, OPTION_NO_WAIT)) {
+                ctl_fault("%s has no option --no-wait; try plugctl %s --help", verb->name, verb->name);
                 return CTL_USAGE;
         }
         n = line->n_words - 1;
@@ -234,10 +353,11 @@ static int complete(int argc, char **argv)
                 else if (n_words++ == 0)
                         verb = find_verb(argv[i]);
         }
-        if (begin[0] == '-')
+        if (begin[0] == '-') {
                 for (size_t i = 0; i < ELEMENTSOF(options); i++)
-                        offer(options[i].name, begin);
-        else if (n_words == 0)
+                        if (has_option(verb, (Option) i))
+                                offer(options[i].name, begin);
+        } else if (n_words == 0 || (verb && verb->kind == KIND_VERB && n_words == 1))
                 for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                         offer(verbs[i].name, begin);
         else if (verb && verb->kind == KIND_SENSOR && n_words == 1)

@@ -13,7 +13,7 @@
 #include "util/process.h"
 #include "util/text.h"
 
-#define DESCRIBE_USEC (10 * USEC_PER_SEC)
+#define DESCRIBE_USEC (5 * USEC_PER_SEC) /* as long as plugd itself waits */
 #define CHECK_USEC (120 * USEC_PER_SEC)
 
 /* The environment points to what was built but not installed. */
@@ -44,6 +44,36 @@ static Json *describe_failure(const char *name, const char *error)
         return TAKE_PTR(json);
 }
 
+/* The first line of a program's words. NULL: it had none. */
+static const char *first_line(char *text)
+{
+        if (!text)
+                return NULL;
+        text[strcspn(text, "\n")] = '\0';
+        return *text ? text : NULL;
+}
+
+static void say_failed(const char *worker, int status, char *errors, char **ret_error)
+{
+        const char *words = first_line(errors);
+
+        if (status == -ETIMEDOUT)
+                text_set(ret_error, "it took longer than %u s to load",
+                        (unsigned) (DESCRIBE_USEC / USEC_PER_SEC));
+        else if (status == -ECHILD)
+                text_set(ret_error, "it crashed when it was loaded%s%s%s", words ? " (" : "",
+                        words ? words : "", words ? ")" : "");
+        else if (status == -EFBIG)
+                text_set(ret_error, "it can't be described: it prints too much");
+        else if (words)
+                text_set(ret_error, "%s", words);
+        else if (status < 0)
+                text_set(ret_error, "cannot run %s: %s", worker, strerror(-status));
+        else
+                text_set(ret_error, "it can't be described: %s ended with status %d and no word", worker,
+                        status);
+}
+
 /* What the worker says of a plugin. NULL when out of memory. */
 static Json *describe(const char *name)
 {
@@ -58,15 +88,9 @@ static Json *describe(const char *name)
                 json = json_parse(output, strlen(output), &error);
                 if (json)
                         return json;
-        } else if (errors && *errors) {
-                error = TAKE_PTR(errors);
-        } else if (r < 0) {
-                text_set(&error, "cannot run %s: %s", worker, strerror(-r));
         } else {
-                text_set(&error, "%s ended with code %d", worker, r);
+                say_failed(worker, r, errors, &error);
         }
-        if (error)
-                error[strcspn(error, "\n")] = '\0';
         return describe_failure(name, error ? error : "not enough memory");
 }
 
@@ -85,21 +109,26 @@ static char *bare(const Json *value)
         return json_string(value) ? strdup(json_string(value)) : json_format(value, false);
 }
 
-/* "0 to 9", "counter, sine", or nothing. Allocated. */
+/* "0 to 9", or nothing. Allocated. */
 static char *range_of(const Json *option)
 {
-        const Json *choices = json_get(option, "choices");
         _cleanup_(freep) char *min = bare(json_get(option, "min")), *max = bare(json_get(option, "max"));
-        char *text = NULL;
+
+        return min && max ? text_printf("%s to %s", min, max) : NULL;
+}
+
+/* "One of counter, sine.", or nothing. Allocated. */
+static char *choices_of(const Json *option)
+{
+        const Json *choices = json_get(option, "choices");
+        _cleanup_(freep) char *text = NULL;
 
         for (size_t i = 0; i < json_size(choices); i++) {
                 const char *choice = json_string(json_at(choices, i));
 
                 text_set(&text, "%s%s%s", text ? text : "", text ? ", " : "", choice ? choice : "?");
         }
-        if (!text && min && max)
-                text_set(&text, "%s to %s", min, max);
-        return text;
+        return text ? text_printf("One of %s.", text) : NULL;
 }
 
 /* A group's own options stand below it, as group.option. */
@@ -108,17 +137,17 @@ static void add_options(Table *table, const Json *options, const char *group)
         for (size_t i = 0; i < json_size(options); i++) {
                 const Json *option = json_at(options, i);
                 _cleanup_(freep) char *fallback = bare(json_get(option, "default")),
-                                      *range = range_of(option);
-                _cleanup_(freep) char *name = NULL;
+                                      *range = range_of(option), *choices = choices_of(option), *name = NULL;
 
                 text_set(&name, "%s%s%s", group ? group : "", group ? "." : "", get_text(option, "name"));
                 table_add(table, STYLE_BOLD, name);
                 table_add(table, STYLE_PLAIN, get_text(option, "type"));
                 table_add(table, STYLE_PLAIN,
                         json_boolean(json_get(option, "required")) ? "(required)" : fallback);
-                table_add(table, STYLE_PLAIN, range);
                 table_add(table, STYLE_PLAIN, get_text(option, "unit"));
-                table_add(table, STYLE_PLAIN, get_text(option, "help"));
+                table_add(table, STYLE_PLAIN, range);
+                table_add_note(table, STYLE_PLAIN, choices);
+                table_add_note(table, STYLE_PLAIN, get_text(option, "help"));
                 if (!group)
                         add_options(table, json_get(option, "options"), name);
         }
@@ -126,26 +155,26 @@ static void add_options(Table *table, const Json *options, const char *group)
 
 static int print_options(const Ctl *ctl, const Json *options)
 {
-        static const char *const headings[] = {"OPTION", "TYPE", "DEFAULT", "VALUES", "UNIT", ""};
+        static const char *const headings[] = {"OPTION", "TYPE", "DEFAULT", "UNIT", "VALUES"};
         _cleanup_(table_freep) Table *table = NULL;
 
         if (json_size(options) == 0)
                 return 0;
         table = table_new(ELEMENTSOF(headings), headings, ctl->color);
         add_options(table, options, NULL);
-        return table_print(table, stdout, "  ", 0);
+        return table_print(table, stdout, "  ", ctl->width);
 }
 
 static int print_channels(const Ctl *ctl, const Json *channels)
 {
-        static const char *const headings[] = {"CHANNEL", "TYPE", "UNIT", "ACCESS", ""};
+        static const char *const headings[] = {"CHANNEL", "TYPE", "UNIT", "ACCESS"};
         _cleanup_(table_freep) Table *table = NULL;
 
+        putchar('\n');
         if (json_size(channels) == 0) {
-                puts("  channels: as configured");
+                puts("  channels: declared when an instance opens");
                 return 0;
         }
-        putchar('\n');
         table = table_new(ELEMENTSOF(headings), headings, ctl->color);
         for (size_t i = 0; i < json_size(channels); i++) {
                 const Json *channel = json_at(channels, i);
@@ -159,9 +188,19 @@ static int print_channels(const Ctl *ctl, const Json *channels)
                         readable && writable ? "read, write"
                         : readable           ? "read"
                                              : "write");
-                table_add(table, STYLE_PLAIN, get_text(channel, "help"));
+                table_add_note(table, STYLE_PLAIN, get_text(channel, "help"));
         }
-        return table_print(table, stdout, "  ", 0);
+        return table_print(table, stdout, "  ", ctl->width);
+}
+
+/* "NAME: what it is", and the latter on lines of its own where it is too long. */
+static int print_title(const Ctl *ctl, const char *name, Style style, const char *text)
+{
+        bool fits = ctl->width == 0 || text_width(name) + 2 + text_width(text) <= ctl->width;
+
+        style_print(stdout, ctl->color, STYLE_BOLD, name);
+        fputs(fits ? ": " : ":\n", stdout);
+        return style_print_lines(stdout, ctl->color, style, text, fits ? "" : "  ", ctl->width);
 }
 
 static int print_plugins(const Ctl *ctl, const Json *plugins)
@@ -169,16 +208,17 @@ static int print_plugins(const Ctl *ctl, const Json *plugins)
         for (size_t i = 0; i < json_size(plugins); i++) {
                 const Json *plugin = json_at(plugins, i);
                 const char *error = json_string(json_get(plugin, "error"));
+                int r;
 
                 if (i > 0)
                         putchar('\n');
-                style_print(stdout, ctl->color, STYLE_BOLD, get_text(plugin, "name"));
-                fputs(": ", stdout);
-                style_print(stdout, ctl->color, error ? STYLE_BAD : STYLE_PLAIN,
+                r = print_title(ctl, get_text(plugin, "name"), error ? STYLE_BAD : STYLE_PLAIN,
                         error ? error : get_text(plugin, "description"));
-                putchar('\n');
-                if (!error && (print_options(ctl, json_get(plugin, "options")) < 0 ||
-                                      print_channels(ctl, json_get(plugin, "channels")) < 0))
+                if (r >= 0 && !error)
+                        r = print_options(ctl, json_get(plugin, "options"));
+                if (r >= 0 && !error)
+                        r = print_channels(ctl, json_get(plugin, "channels"));
+                if (r < 0)
                         return ctl_fault("not enough memory");
         }
         return CTL_DONE;

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "bus-names.h"
 #include "ctl/format.h"
@@ -15,14 +14,6 @@
 #include "util/text.h"
 
 #define SUMMARY_MAX 4 /* values of a sensor on its line of the overview */
-
-/* Of a terminal, 0 for any. */
-static size_t line_width(void)
-{
-        struct winsize size;
-
-        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
 
 static const char *get_text(const Json *object, const char *key)
 {
@@ -38,9 +29,8 @@ static uint64_t get_number(const Json *object, const char *key)
 
 static int print_table(const Ctl *ctl, const Table *table, const char *indent)
 {
-        return table_print(table, stdout, indent, ctl->color ? line_width() : 0) < 0
-                       ? ctl_fault("not enough memory")
-                       : CTL_DONE;
+        return table_print(table, stdout, indent, ctl->width) < 0 ? ctl_fault("not enough memory")
+                                                                  : CTL_DONE;
 }
 
 /* --- sensors ------------------------------------------------------------------------------------------ */
@@ -50,19 +40,20 @@ static bool sensor_troubled(const Json *sensor)
         return *get_text(sensor, "LastError") && strcmp(get_text(sensor, "State"), "running") != 0;
 }
 
-/* Below the table: an error is a sentence, and needs its room. */
-static void print_troubles(const Ctl *ctl, const Json *sensors)
+/* Nothing where it is 0: then nobody has to look at it. */
+static void add_number(Table *table, Style style, uint64_t number)
 {
-        for (size_t i = 0; i < json_size(sensors); i++) {
-                const Json *sensor = json_at(sensors, i);
+        char text[32];
 
-                if (!sensor_troubled(sensor))
-                        continue;
-                style_print(stdout, ctl->color, STYLE_PLAIN, get_text(sensor, "Name"));
-                fputs(": ", stdout);
-                style_print(stdout, ctl->color, STYLE_BAD, get_text(sensor, "LastError"));
-                fputc('\n', stdout);
-        }
+        snprintf(text, sizeof(text), "%llu", (unsigned long long) number);
+        table_add(table, style, number > 0 ? text : NULL);
+}
+
+/* Below the sensor's rows: an error is a sentence, and needs its room. */
+static void add_error(Table *table, const Json *sensor)
+{
+        table_add_note(
+                table, sensor_troubled(sensor) ? STYLE_BAD : STYLE_PLAIN, get_text(sensor, "LastError"));
 }
 
 /* How many bytes of all channels are the same, whole levels only: "Greenhouse/" of "Greenhouse/temperature"
@@ -112,7 +103,8 @@ static char *summarize_values(const Json *sensor)
 
 static int print_overview(const Ctl *ctl, const Json *sensors)
 {
-        static const char *const headings[] = {"SENSOR", "PLUGIN", "STATE", "AGE", "VALUES"};
+        static const char *const headings[] = {
+                "SENSOR", "PLUGIN", "STATE", "AGE", "RESTARTS", "DROPPED", "VALUES"};
         _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(headings), headings, ctl->color);
         uint64_t now_usec = clock_realtime_usec();
 
@@ -126,9 +118,13 @@ static int print_overview(const Ctl *ctl, const Json *sensors)
                 table_add(table, STYLE_PLAIN, get_text(sensor, "Plugin"));
                 table_add(table, format_state_style(state), state);
                 table_add(table, STYLE_PLAIN, format_age(age, get_number(sensor, "LastSampleAt"), now_usec));
+                add_number(table, STYLE_PLAIN, get_number(sensor, "Restarts"));
+                add_number(table, STYLE_BAD, get_number(sensor, "Dropped"));
                 table_add(table, STYLE_PLAIN, summary);
+                add_error(table, sensor);
         }
-        table_align_right(table, 3);
+        for (size_t column = 3; column <= 5; column++)
+                table_align_right(table, column);
         return print_table(ctl, table, "");
 }
 
@@ -159,19 +155,22 @@ static void add_channels(Table *table, const Json *sensor)
                 table_add(table, STYLE_BOLD, cut);
                 table_add(table, STYLE_PLAIN, first ? age : NULL);
                 table_add(table, STYLE_PLAIN, first ? samples : NULL);
+                add_number(table, STYLE_PLAIN, first ? get_number(sensor, "Restarts") : 0);
+                add_number(table, STYLE_BAD, first ? get_number(sensor, "Dropped") : 0);
         }
+        add_error(table, sensor);
 }
 
 static int print_sensors(const Ctl *ctl, const Json *sensors)
 {
         static const char *const headings[] = {
-                "SENSOR", "PLUGIN", "STATE", "CHANNEL", "VALUE", "AGE", "SAMPLES"};
+                "SENSOR", "PLUGIN", "STATE", "CHANNEL", "VALUE", "AGE", "SAMPLES", "RESTARTS", "DROPPED"};
         _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(headings), headings, ctl->color);
 
         for (size_t i = 0; i < json_size(sensors); i++)
                 add_channels(table, json_at(sensors, i));
-        table_align_right(table, 5);
-        table_align_right(table, 6);
+        for (size_t column = 5; column <= 8; column++)
+                table_align_right(table, column);
         return print_table(ctl, table, "");
 }
 
@@ -179,7 +178,6 @@ int verb_sensors(Ctl *ctl)
 {
         _cleanup_(json_freep) Json *sensors = NULL;
         _cleanup_(freep) char *error = NULL;
-        int r;
 
         if (client_sensors(ctl, &sensors, &error) < 0)
                 return ctl_fault("%s", error);
@@ -189,9 +187,7 @@ int verb_sensors(Ctl *ctl)
                 puts("no sensors: the configuration has none");
                 return CTL_DONE;
         }
-        r = print_sensors(ctl, sensors);
-        print_troubles(ctl, sensors);
-        return r;
+        return print_sensors(ctl, sensors);
 }
 
 /* --- status ------------------------------------------------------------------------------------------- */
@@ -267,9 +263,7 @@ int verb_status(Ctl *ctl)
         if (r != CTL_DONE || json_size(sensors) == 0)
                 return r;
         fputc('\n', stdout);
-        r = print_overview(ctl, sensors);
-        print_troubles(ctl, sensors);
-        return r;
+        return print_overview(ctl, sensors);
 }
 
 /* --- show --------------------------------------------------------------------------------------------- */

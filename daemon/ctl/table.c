@@ -12,12 +12,20 @@ typedef struct Cell {
         Style style;
 } Cell;
 
+typedef struct Note {
+        char *text;
+        size_t below; /* how many cells stand above it */
+        Style style;
+} Note;
+
 struct Table {
         size_t n_columns, n_headings;
         bool color, failed;
         bool *right;
         Cell *cells;
         size_t n_cells, capacity;
+        Note *notes;
+        size_t n_notes;
 };
 
 /* The code point at *p, which moves on; 0 at the end. What isn't UTF-8 counts as '?', byte by byte. */
@@ -153,6 +161,47 @@ void style_print(FILE *file, bool color, Style style, const char *text)
         print_styled(file, color, style, clean ? clean : "?");
 }
 
+/* Where a line has to end that begins here: at the blank behind its last word that fits, or in the middle of
+ * one that is too long. */
+static const char *end_of_line(const char *text, size_t columns)
+{
+        const char *end = cut_at(text, columns), *word = end;
+
+        if (end == text)
+                next_code(&end); /* some progress */
+        if (*word != '\0' && *word != ' ')
+                while (word > text && word[-1] != ' ')
+                        word--;
+        if (word == text)
+                return end;
+        while (word > text && word[-1] == ' ')
+                word--;
+        return word;
+}
+
+int style_print_lines(FILE *file, bool color, Style style, const char *text, const char *indent, size_t max)
+{
+        _cleanup_(freep) char *clean = text_clean(text, 0);
+        size_t taken = text_width(indent), columns = max > taken ? max - taken : max > 0 ? 1 : SIZE_MAX;
+
+        if (!clean)
+                return -ENOMEM;
+        for (const char *line = clean, *end; *line; line = end) {
+                _cleanup_(freep) char *piece = NULL;
+
+                end = end_of_line(line, columns);
+                piece = strndup(line, (size_t) (end - line));
+                if (!piece)
+                        return -ENOMEM;
+                while (*end == ' ')
+                        end++;
+                fputs(indent, file);
+                print_styled(file, color, style, piece);
+                fputc('\n', file);
+        }
+        return 0;
+}
+
 Table *table_new(size_t n_columns, const char *const *headings, bool color)
 {
         _cleanup_(table_freep) Table *table = calloc(1, sizeof(Table));
@@ -179,6 +228,9 @@ Table *table_free(Table *table)
         for (size_t i = 0; i < table->n_cells; i++)
                 free(table->cells[i].text);
         free(table->cells);
+        for (size_t i = 0; i < table->n_notes; i++)
+                free(table->notes[i].text);
+        free(table->notes);
         free(table->right);
         free(table);
         return NULL;
@@ -213,6 +265,24 @@ void table_add(Table *table, Style style, const char *text)
                 return;
         }
         table->cells[table->n_cells++] = (Cell){.text = clean, .width = text_width(clean), .style = style};
+}
+
+void table_add_note(Table *table, Style style, const char *text)
+{
+        Note *notes;
+
+        if (!table || table->failed || !text || !*text)
+                return;
+        notes = reallocarray(table->notes, table->n_notes + 1, sizeof(Note));
+        if (notes) {
+                table->notes = notes;
+                notes[table->n_notes] =
+                        (Note){.text = strdup(text), .below = table->n_cells, .style = style};
+        }
+        if (!notes || !notes[table->n_notes].text)
+                table->failed = true;
+        else
+                table->n_notes++;
 }
 
 /* How wide each column is; 0 for those that have nothing but a heading. */
@@ -265,9 +335,28 @@ static int print_row(const Table *table, const Cell *row, size_t n, const size_t
         return 0;
 }
 
+/* Those that stand below this many cells, from the next note on. */
+static int print_notes(
+        const Table *table, size_t n_cells, size_t *next, FILE *file, const char *indent, size_t max)
+{
+        _cleanup_(freep) char *deeper = text_printf("%s    ", indent);
+
+        if (!deeper)
+                return -ENOMEM;
+        for (; *next < table->n_notes && table->notes[*next].below <= n_cells; ++*next) {
+                const Note *note = &table->notes[*next];
+                int r = style_print_lines(file, table->color, note->style, note->text, deeper, max);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int table_print(const Table *table, FILE *file, const char *indent, size_t max)
 {
         _cleanup_(freep) size_t *widths = NULL;
+        size_t note = 0;
 
         if (!table || table->failed)
                 return -ENOMEM;
@@ -279,6 +368,8 @@ int table_print(const Table *table, FILE *file, const char *indent, size_t max)
                 int r = print_row(table, &table->cells[i], MIN(table->n_columns, table->n_cells - i), widths,
                         file, indent, max);
 
+                if (r >= 0)
+                        r = print_notes(table, i + table->n_columns, &note, file, indent, max);
                 if (r < 0)
                         return r;
         }

@@ -24,6 +24,9 @@ size_t text_width(const char *text);
 char *text_clean(const char *text, size_t max);
 /* Cleaned, and in colour if there is any. */
 void style_print(FILE *file, bool color, Style style, const char *text);
+/* The same as lines of their own, each behind the indent, broken between words where one would be wider than
+ * max columns (0: one line). 0 or -ENOMEM. */
+int style_print_lines(FILE *file, bool color, Style style, const char *text, const char *indent, size_t max);
 
 typedef struct Table Table;
 
@@ -38,6 +41,9 @@ void table_align_right(Table *table, size_t column);
 /* The next cell, from left to right, row by row; NULL is an empty one. A table that ran out of memory stays
  * failed: table_print() says it. */
 void table_add(Table *table, Style style, const char *text);
-/* The last column is cut where the line would be wider than max columns (0: it is not cut). Columns in which
- * there is nothing but a heading are left out, and so are blanks at the end. 0 or -ENOMEM. */
+/* Sentences, on lines of their own below the row that is complete by now. NULL or empty: none. */
+void table_add_note(Table *table, Style style, const char *text);
+/* Where a line would be wider than max columns (0: any), its last column is cut, and a note goes on in the
+ * next line. Columns in which there is nothing but a heading are left out, and so are blanks at the end. 0
+ * or -ENOMEM. */
 int table_print(const Table *table, FILE *file, const char *indent, size_t max);

@@ -5,8 +5,9 @@ import json
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
+import pytest
 from conftest import sim
-from harness import MANAGER, NAME, PATH, ROOT, SENSOR, wait_for
+from harness import MANAGER, NAME, PATH, ROOT, SENSOR, plain, wait_for
 
 
 def members(node):
@@ -116,6 +117,44 @@ def test_changes_are_told_but_values_at_most_once_a_second(scene):
         monitor.wait(10)
         monitor.stdout.close()
     assert all(later - earlier > 0.8 for earlier, later in zip(times, times[1:])), times
+
+
+@pytest.mark.parametrize("confirm", ["barrier", "none"])
+def test_what_listeners_know_ends_as_it_is(scene, confirm):
+    """Sent and confirmed after it was stored: the counters that were told last are those that are."""
+    gateway = scene.online(delivery={"confirm": confirm})
+    with open(scene.folder / "told", "w") as file:
+        monitor = subprocess.Popen(["busctl", f"--address={gateway.bus.address}", "--json=short", "monitor",
+                                    f"--match=type='signal',interface='org.freedesktop.DBus.Properties',path='{PATH}'"],
+                                   stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, text=True)
+    try:
+        def told():
+            values = {}
+            for line in (scene.folder / "told").read_text().splitlines():
+                values.update(plain(json.loads(line)["payload"]["data"][1]))
+            return values
+
+        assert "Monitoring" in monitor.stderr.readline()
+        for burst in (1, 200):
+            before = gateway.get("Published")
+            if burst == 1:
+                gateway.publish("By/Hand", 1)
+            else:  # a backlog, sent at once when the server is back
+                scene.platform.stop()
+                wait_for(lambda: gateway.get("State") != "online", "it notices")
+                for number in range(burst):
+                    gateway.publish("By/Hand", number)
+                scene.platform.start()
+                gateway.call("Reconnect")
+                gateway.wait_online()
+            wait_for(lambda: gateway.get("Published") > before and gateway.get("SpoolMessages") == 0, "all is delivered")
+            actual = gateway.properties()
+            wait_for(lambda: all(told().get(name) == actual[name] for name in ("Published", "Confirmed", "SpoolMessages", "SpoolBytes")
+                                 if name in told() or actual[name]), "it is told", 3)
+    finally:
+        monitor.terminate()
+        monitor.wait(10)
+        monitor.stderr.close()
 
 
 def test_unknown_names_are_errors_with_a_sentence(scene):

@@ -2,11 +2,15 @@
 """plugctl: what people and their scripts see."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 from conftest import sim
-from harness import wait_for
+from harness import CTL, wait_for
 
 
 @pytest.fixture
@@ -76,6 +80,128 @@ def test_reconnect_and_enroll(scene, gateway):
     verb(gateway, "enroll")
     wait_for(lambda: len(scene.platform.events("enrolled")) == 2, "it enrols anew")
     gateway.wait_online()
+
+
+def test_reconnect_and_enroll_wait_for_what_comes_of_it(scene, gateway):
+    plug_id = gateway.get("PlugId")
+    assert verb(gateway, "reconnect") == f"online as {plug_id}\n"
+    assert len(scene.platform.events("connect")) == 3 and gateway.get("State") == "online"
+    scene.platform.switch(reenrol=True)
+    assert verb(gateway, "enroll") == f"online as {plug_id}\n"
+    assert len(scene.platform.events("enrolled")) == 2 and gateway.get("State") == "online"
+    for name in ("enroll", "reconnect"):
+        assert json.loads(verb(gateway, name, "--json")) == {"Done": True, "PlugId": plug_id}
+    # What the last try left behind is not this one's.
+    scene.platform.switch(reenrol=False)
+    verb(gateway, "enroll", code=1)
+    scene.platform.switch(reenrol=True)
+    assert verb(gateway, "enroll") == f"online as {plug_id}\n"
+
+
+def test_enroll_says_why_it_is_refused(scene, gateway):
+    result = gateway.ctl("enroll")
+    assert result.returncode == 1 and result.stdout == ""
+    assert "409" in result.stderr and f"going on as {gateway.get('PlugId')}" in result.stderr
+    gateway.wait_online()
+    assert "409" in verb(gateway, "status"), "who comes later can still see it"
+    assert verb(gateway, "reconnect").startswith("online as ")
+
+
+def test_enroll_for_the_first_time(scene):
+    scene.platform.fault("enrol", "error", count=2, code=4711, msg="no licences left")
+    gateway = scene.gateway().start()
+    gateway.wait_state("enrolment-failed")
+    result = gateway.ctl("enroll")
+    assert result.returncode == 1 and "4711" in result.stderr and "no licences left" in result.stderr
+    assert verb(gateway, "enroll") == f"online as {gateway.get('PlugId')}\n"
+
+
+def test_nobody_has_to_wait(scene, gateway):
+    scene.platform.switch(reenrol=True)
+    scene.platform.fault("enrol", "delay", count=2, delay_ms=2000)
+    begin = time.monotonic()
+    assert "plugctl status" in verb(gateway, "enroll", "--no-wait")
+    assert json.loads(verb(gateway, "--no-wait", "enroll", "--json")) == {"Done": True}
+    assert time.monotonic() - begin < 2 and gateway.get("State") == "enrolling"
+    gateway.wait_online()
+    assert "plugctl status" in verb(gateway, "reconnect", "--no-wait")
+    gateway.wait_online()
+    assert gateway.ctl("status", "--no-wait").returncode == 2
+
+
+def test_ctrl_c_ends_only_the_waiting(scene, gateway):
+    scene.platform.switch(reenrol=True)
+    scene.platform.fault("enrol", "delay", delay_ms=2000)
+    process = subprocess.Popen([str(CTL), "--user", "enroll"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               env=gateway.environment)
+    gateway.wait_state("enrolling")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(1) == -signal.SIGINT
+    assert gateway.get("State") == "enrolling"
+    gateway.wait_online()
+    assert len(scene.platform.events("enrolled")) == 2
+
+
+def test_reconnect_says_why_it_cannot(scene, gateway):
+    scene.platform.stop()
+    for _ in range(2):
+        result = gateway.ctl("reconnect")
+        assert result.returncode == 1 and gateway.get("Server") in result.stderr, result
+        assert result.stderr.strip().removeprefix("plugctl: ") == gateway.get("LastError")
+
+
+def test_waiting_ends_with_the_daemon(scene, gateway):
+    scene.platform.switch(reenrol=True)
+    scene.platform.fault("enrol", "silent")
+    process = subprocess.Popen([str(CTL), "--user", "enroll"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=gateway.environment, text=True)
+    gateway.wait_state("enrolling")
+    gateway.stop()
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1 and "plugd" in errors, errors
+
+
+def test_a_daemon_that_stops_takes_no_more_orders(gateway):
+    os.kill(gateway.worker("one"), signal.SIGSTOP)  # so that it takes a while
+    gateway.process.terminate()
+    wait_for(lambda: "stopping, because of" in gateway.log, "it begins to stop")
+    for name in ("enroll", "reconnect"):
+        result = gateway.ctl(name)
+        assert result.returncode == 1 and result.stderr == "plugctl: plugd is stopping\n", result
+    result = gateway.call("Enroll", check=False)
+    assert result.returncode != 0 and "plugd is stopping" in result.stderr
+    assert gateway.wait_exit() == 0
+
+
+def below(text, name):
+    """The row of that sensor and the line below it."""
+    lines = text.splitlines()
+    (row,) = [i for i, line in enumerate(lines) if line.startswith(f"{name} ")]
+    return lines[row], lines[row + 1] if row + 1 < len(lines) else ""
+
+
+def test_trouble_is_in_the_tables(scene):
+    gateway = scene.online(sim("fine"), sim("crasher", misbehave="crash", after=1),
+                           sim("flooder", misbehave="flood", rate_limit=100))
+    wait_for(lambda: gateway.sensor("crasher")["Restarts"] >= 2 and gateway.sensor("crasher")["State"] == "restarting"
+             and gateway.sensor("flooder")["Dropped"] > 0, "both are ill")
+    for name in ("status", "sensors"):
+        text = verb(gateway, name)
+        (heading,) = [line for line in text.splitlines() if line.startswith("SENSOR")]
+        row, error = below(text, "crasher")
+        end = heading.index("RESTARTS") + len("RESTARTS")
+        assert re.search(r" [2-9]$", row[:end]), text
+        assert error.startswith("    ") and error.strip() == gateway.sensor("crasher")["LastError"], text
+        row, _ = below(text, "flooder")
+        assert re.search(r" [0-9]+$", row[:heading.index("DROPPED") + len("DROPPED")]), text
+        row, after = below(text, "fine")
+        assert row[end - 1:end] in ("", " ") and not after.startswith("    "), text
+
+
+def test_tables_are_short_where_all_is_well(gateway):
+    for name in ("status", "sensors"):
+        text = verb(gateway, name)
+        assert "RESTARTS" not in text and "DROPPED" not in text
 
 
 def test_plugins(gateway):

@@ -10,13 +10,14 @@ import shutil
 import struct
 import subprocess
 import termios
+import time
 
 import harness
 import pytest
 from conftest import sim
 from harness import CTL, NAME, PLUGINS, ROOT, wait_for
 
-VERBS = "status sensors show publish enroll reconnect restart plugins check".split()
+VERBS = "status sensors show publish enroll reconnect restart plugins check help".split()
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,45 @@ def test_plugins_that_are_none(gateway, tmp_path):
     assert result.returncode == 0 and "/nonexistent/plugd-worker" in result.stdout
 
 
+def worker_script(folder, name, command):
+    """A folder of plugins with one more, and a worker that does this when it is asked for it."""
+    for file in PLUGINS.glob("*.so"):
+        shutil.copy(file, folder)
+    shutil.copy(PLUGINS / "sim.so", folder / f"{name}.so")
+    script = folder / "worker"
+    script.write_text(f"#!/bin/sh\nif [ $2 = {name} ]; then {command}; fi\nexec {harness.WORKER} \"$@\"\n")
+    script.chmod(0o755)
+    return {"PLUGD_PLUGIN_DIR": str(folder), "PLUGD_WORKER": str(script)}
+
+
+def test_a_plugin_that_hangs_while_loading(gateway, tmp_path):
+    environment = worker_script(tmp_path, "hang", "exec sleep 60")
+    begin = time.monotonic()
+    result = run(gateway, "plugins", **environment)
+    assert 4.5 < time.monotonic() - begin < 9
+    assert result.returncode == 0 and "hang: it took longer than 5 s to load\n" in result.stdout
+    assert "wave" in result.stdout, "the others are shown all the same"
+
+
+def test_a_plugin_that_crashes_while_loading(gateway, tmp_path):
+    environment = worker_script(tmp_path, "crash", "kill -SEGV $$")
+    result = run(gateway, "plugins", **environment)
+    assert result.returncode == 0 and "crash: it crashed when it was loaded (it was ended by signal 11" in result.stdout
+    environment = worker_script(tmp_path, "crash", "exit 5")
+    assert "ended with status 5 and no word" in run(gateway, "plugins", **environment).stdout
+
+
+def test_plugins_fit_the_terminal(gateway):
+    whole = run(gateway, "plugins").stdout
+    assert "channels: declared when an instance opens" in whole
+    for columns in (60, 80, 100):
+        text = on_terminal(gateway, "plugins", "--no-color", columns=columns)
+        assert all(len(line) <= columns for line in text.splitlines()), columns
+        assert "none, crash, hang, flood, garbage, exit" in " ".join(text.split())
+        if columns == 80:  # nothing is cut
+            assert text.split() == whole.replace("\n", "\r\n").split()
+
+
 def test_check_passes_the_exit_code_through(gateway, tmp_path):
     bad = tmp_path / "bad.conf"
     bad.write_text("nonsense = 1;\n")
@@ -182,6 +222,8 @@ def test_bash_completes(gateway):
     assert complete(gateway, "plugctl restart --user do") == ["door"]
     assert complete(gateway, "plugctl --user show door ") == []
     assert complete(gateway, "plugctl status --n") == ["--no-color"]
+    assert complete(gateway, "plugctl enroll --n") == ["--no-wait", "--no-color"]
+    assert complete(gateway, "plugctl help re") == ["reconnect", "restart"]
     assert "plugd.conf" in complete(gateway, "plugctl check ")
     assert complete(gateway, "plugctl nonsense ") == []
     # Without a bus: quietly nothing.
@@ -192,9 +234,23 @@ def test_bash_completes(gateway):
 
 def test_help_has_every_verb_and_option(gateway):
     text = run(gateway, "--help").stdout
-    for word in (*VERBS, "--user", "--json", "--no-color", "--help", "--version"):
+    for word in (*VERBS, "--user", "--json", "--no-wait", "--no-color", "--help", "-h", "--version"):
         assert word in text
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_help_on_a_verb(gateway):
+    text = run(gateway, "--help").stdout
+    assert run(gateway, "-h").stdout == run(gateway, "help").stdout == text
+    for verb in VERBS:
+        more = run(gateway, "help", verb)
+        assert more.returncode == 0 and more.stdout.startswith(f"plugctl [OPTION…] {verb}"), verb
+        assert more.stdout == run(gateway, verb, "--help").stdout == run(gateway, "-h", verb).stdout
+        assert "--json" in more.stdout and ("--no-wait" in more.stdout) == (verb in ("enroll", "reconnect")), verb
+        assert f"Example:\n  plugctl {verb}" in more.stdout
+        assert all(len(line) <= 100 and line == line.rstrip() for line in more.stdout.splitlines()), verb
+    assert "CHANNEL JSON" in run(gateway, "publish", "--help").stdout
+    assert run(gateway, "help", "nonsense").returncode == run(gateway, "nonsense", "-h").returncode == 2
 
 
 def test_no_bus_and_no_daemon(gateway, folder):

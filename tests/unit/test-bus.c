@@ -179,6 +179,7 @@ static void test_publish(void **state _unused_)
                 {-EMSGSIZE, SD_BUS_ERROR_INVALID_ARGS},
                 {-ENOSPC, SD_BUS_ERROR_LIMITS_EXCEEDED},
                 {-EIO, SD_BUS_ERROR_FAILED},
+                {-ESHUTDOWN, SD_BUS_ERROR_FAILED},
                 {-ENOMEM, SD_BUS_ERROR_NO_MEMORY},
         };
         const char *id;
@@ -224,6 +225,16 @@ static void test_actions(void **state _unused_)
         }
         manager.result = -EINVAL;
         manager.sentence = "nothing is configured to enrol with";
+        {
+                CALL(BUS_PATH, BUS_INTERFACE_MANAGER, "Enroll", "");
+                assert_error(&answer, SD_BUS_ERROR_FAILED, manager.sentence);
+        }
+        {
+                CALL(BUS_PATH, BUS_INTERFACE_MANAGER, "Reconnect", "");
+                assert_error(&answer, SD_BUS_ERROR_FAILED, manager.sentence);
+        }
+        manager.result = -ESHUTDOWN;
+        manager.sentence = "plugd is stopping";
         {
                 CALL(BUS_PATH, BUS_INTERFACE_MANAGER, "Enroll", "");
                 assert_error(&answer, SD_BUS_ERROR_FAILED, manager.sentence);

@@ -88,6 +88,66 @@ static void test_colors(void **state _unused_)
         ASSERT_PRINTS(table, "", 0, "\033[32mok\033[0m       plain\n\033[31mfailing\033[0m\n");
 }
 
+/* Sentences below their rows: broken between words, and never cut. */
+static void test_notes(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(2, NULL, false);
+
+        table_add(table, STYLE_PLAIN, "door");
+        table_add(table, STYLE_PLAIN, "5");
+        table_add_note(table, STYLE_BAD, "the line is  taken");
+        table_add_note(table, STYLE_BAD, "twice\033");
+        table_add_note(table, STYLE_BAD, NULL);
+        table_add_note(table, STYLE_BAD, "");
+        table_add(table, STYLE_PLAIN, "greenhouse");
+        table_add(table, STYLE_PLAIN, "12");
+        ASSERT_PRINTS(table, "> ", 0,
+                "> door        5\n"
+                ">     the line is  taken\n"
+                ">     twice?\n"
+                "> greenhouse  12\n");
+        ASSERT_PRINTS(table, "> ", 17,
+                "> door        5\n"
+                ">     the line is\n"
+                ">     taken\n"
+                ">     twice?\n"
+                "> greenhouse  12\n");
+}
+
+static void test_lines(void **state _unused_)
+{
+        static const struct {
+                const char *text;
+                size_t max;
+                const char *lines;
+        } cases[] = {
+                {"", 10, ""},
+                {"one two", 0, "-one two\n"},
+                {"one two", 8, "-one two\n"},
+                {"one two", 7, "-one\n-two\n"},
+                {"one two ", 8, "-one two\n"},
+                {"one   two", 5, "-one\n-two\n"},
+                {"a longword b", 5, "-a\n-long\n-word\n-b\n"},
+                {"温温 温", 5, "-温温\n-温\n"},
+                {"温温温", 4, "-温\n-温\n-温\n"},
+                {"温ab", 2, "-温\n-a\n-b\n"}, /* too narrow for any: goes on all the same */
+                {"ab", 1, "-a\n-b\n"},
+                {" ab", 3, "-\n-ab\n"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(freep) char *text = NULL;
+                size_t size;
+                FILE *file = open_memstream(&text, &size);
+
+                assert_non_null(file);
+                assert_int_equal(
+                        style_print_lines(file, false, STYLE_BAD, cases[i].text, "-", cases[i].max), 0);
+                fclose(file);
+                assert_string_equal(text, cases[i].lines);
+        }
+}
+
 static void test_wide_text(void **state _unused_)
 {
         _cleanup_(table_freep) Table *table = table_new(2, NULL, false);
@@ -201,6 +261,8 @@ int main(void)
                 cmocka_unit_test(test_columns),
                 cmocka_unit_test(test_empty_columns_are_left_out),
                 cmocka_unit_test(test_colors),
+                cmocka_unit_test(test_notes),
+                cmocka_unit_test(test_lines),
                 cmocka_unit_test(test_wide_text),
                 cmocka_unit_test(test_clean),
                 cmocka_unit_test(test_values),

@@ -2,9 +2,9 @@
 #pragma once
 
 /* What the files of the room "config" share, from text to checked structs: config-source.c makes one text of
- * a file and what it includes, config-value.c reads single values, config-keys.c has the tables,
- * config-take.c reads by them, config-sensor.c reads the sensors, config-report.c collects what there is to
- * say, config.c puts all of it in order. */
+ * a file and what it includes, config-double.c finds keys that stand there twice, config-value.c reads
+ * single values, config-keys.c has the tables, config-take.c reads by them, config-sensor.c reads the
+ * sensors, config-report.c collects what there is to say, config.c puts all of it in order. */
 
 #include <libconfig.h>
 #include <sys/types.h>
@@ -72,6 +72,8 @@ void config_take_sensors(
 void config_sensor_deinit(SensorConfig *sensor);
 /* Looks at the sensors together, when all are read. */
 void config_compare_sensors(ConfigReader *reader);
+/* Is there something to log in with? For a configuration without mistakes. */
+void config_check_login(ConfigReader *reader);
 
 /* --- values: 0, or -EINVAL when it has been reported --------------------------------------------------- */
 
@@ -129,6 +131,13 @@ int config_source_read(ConfigReader *reader, const char *path, ConfigSource *ret
 void config_source_deinit(ConfigSource *source);
 ConfigPlace config_source_place(const ConfigSource *source, unsigned line);
 
+/* --- keys that stand twice (config-double.c) ----------------------------------------------------------- */
+
+/* Reports them, and gives the second ones names of their own. 0, or -ENOMEM. */
+int config_rename_doubles(ConfigReader *reader, ConfigSource *source);
+/* Is this one of those? It has been reported: nobody takes it in, or calls it unknown. */
+bool config_is_double(const ConfigReader *reader, const config_setting_t *setting);
+
 /* --- the reader ---------------------------------------------------------------------------------------- */
 
 typedef struct ConfigFile {
@@ -157,8 +166,10 @@ struct ConfigReader {
 
         ConfigNote *notes;
         size_t n_notes, n_errors;
-        size_t n_untold; /* mistakes beyond CONFIG_NOTES_MAX */
-        bool failed;     /* out of memory at some point */
+        size_t n_untold;  /* mistakes beyond CONFIG_NOTES_MAX */
+        size_t n_doubles; /* keys that stood there twice */
+        bool failed;      /* out of memory at some point */
 
+        ConfigPlace device_place;                      /* of the group, or of what it has to log in with */
         ConfigPlace sensor_places[CONFIG_SENSORS_MAX]; /* where each of config->sensors is */
 };

@@ -168,6 +168,7 @@ static void after_device(ConfigReader *reader, const config_setting_t *setting, 
         }
         enroll = config_setting_get_member(setting, "enroll");
         plug_id = config_setting_get_member(setting, "plug_id");
+        reader->device_place = config_place(reader, enroll ? enroll : plug_id ? plug_id : setting);
         check_secret(reader, setting, "auth", "auth_file");
         for (size_t i = 0; i < ELEMENTSOF(login); i++) {
                 const config_setting_t *given = config_setting_get_member(setting, login[i]);
@@ -180,6 +181,25 @@ static void after_device(ConfigReader *reader, const config_setting_t *setting, 
                 else if (!plug_id)
                         config_fail(reader, given, "plug_id, which this belongs to, is missing");
         }
+}
+
+void config_check_login(ConfigReader *reader)
+{
+        const DeviceConfig *device = &reader->config->device;
+
+        if (device->plug_id && !device->auth.text && !device->auth.file)
+                config_say(reader, CONFIG_INCOMPLETE, reader->device_place,
+                        "not configured, unless there is a systemd credential plugd.auth: device.auth_file "
+                        "(or auth), which belongs to device.plug_id, is missing");
+        else if (!device->plug_id && device->enrol_as == ENROL_NOT)
+                config_say(reader, CONFIG_INCOMPLETE, reader->device_place,
+                        "not configured: device.enroll (or device.plug_id and device.auth_file) is missing: "
+                        "plugd stays offline, unless it has enrolled before");
+        else if (!device->plug_id && !device->pass.text && !device->pass.file)
+                config_say(reader, CONFIG_INCOMPLETE, reader->device_place,
+                        "not configured, unless there is a systemd credential plugd.pass: "
+                        "device.enroll.pass_file (or pass) is missing: plugd stays offline, unless it has "
+                        "enrolled before");
 }
 
 static void take_wait_sync(

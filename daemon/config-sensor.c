@@ -191,7 +191,7 @@ static void take_options(ConfigReader *reader, const config_setting_t *group, co
                 const char *name = config_setting_name(setting);
 
                 if (!descriptor_find_option(table->options, table->n_options, name) &&
-                        !(table->top && is_sensor_key(name)))
+                        !(table->top && is_sensor_key(name)) && !config_is_double(reader, setting))
                         fail_unknown_option(reader, setting, table);
         }
 }

@@ -135,7 +135,8 @@ static void check_exposure(ConfigReader *reader, const config_setting_t *setting
 
         if (!S_ISREG(file->mode) || !exposed)
                 return;
-        if (file->owner == 0)
+        /* The service's file is root's, and read by its group. */
+        if (file->owner == 0 && getgrnam("plugd"))
                 config_warn(reader, setting,
                         "this is a secret, and others may read %s: chgrp plugd %s, then chmod 640 %s",
                         file->path, file->path, file->path);
@@ -313,7 +314,7 @@ void config_take_group(
 
                 while (key->name && strcmp(key->name, config_setting_name(setting)) != 0)
                         key++;
-                if (!key->name)
+                if (!key->name && !config_is_double(reader, setting))
                         config_fail_unknown(reader, setting, "key", owner, names);
         }
 }

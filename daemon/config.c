@@ -24,6 +24,11 @@ static int read_file(ConfigReader *reader, const char *path, const ConfigKey *ke
         r = config_source_read(reader, path, &source);
         if (r < 0)
                 return r;
+        r = config_rename_doubles(reader, &source);
+        if (r < 0) {
+                config_source_deinit(&source);
+                return r;
+        }
         config_init(&tree);
         reader->source = &source;
         if (config_read_string(&tree, (const char *) source.text.data)) {
@@ -34,8 +39,6 @@ static int read_file(ConfigReader *reader, const char *path, const ConfigKey *ke
 
                 if (strcmp(why, "syntax error") == 0)
                         why = "syntax error: look here, and for a missing ; or = or quote before it";
-                else if (strcmp(why, "duplicate setting name") == 0)
-                        why = "this key stands there twice";
                 config_say(reader, CONFIG_ERROR, place, "%s", why);
                 r = -EINVAL;
         }
@@ -115,6 +118,8 @@ int config_load(const char *path, ConfigLookup lookup, ConfigReport report, void
                 read_sensors_folder(&reader);
                 config_compare_sensors(&reader);
         }
+        if (r >= 0 && reader.n_errors == 0)
+                config_check_login(&reader);
         if (reader.failed)
                 r = -ENOMEM;
         else if (r >= 0 && reader.n_errors > 0)

@@ -91,7 +91,11 @@ typedef struct Config {
 /* Finds out what a plugin offers. NULL: ret_error has a sentence. The result lives as long as the lookup. */
 typedef const Descriptor *(*ConfigLookup)(const char *plugin, char **ret_error, void *userdata);
 
-typedef enum ConfigSeverity { CONFIG_ERROR, CONFIG_WARNING } ConfigSeverity;
+typedef enum ConfigSeverity {
+        CONFIG_ERROR,
+        CONFIG_WARNING,
+        CONFIG_INCOMPLETE, /* good, but this gateway may stay offline; a running plugd says it by itself */
+} ConfigSeverity;
 /* One mistake or doubt: file:line and a sentence. line 0: the file as a whole. */
 typedef void (*ConfigReport)(
         ConfigSeverity severity, const char *file, unsigned line, const char *text, void *userdata);

@@ -305,8 +305,8 @@ CredentialsFound credentials_find(Credentials *credentials, const char *host, co
         entry = &credentials->entries[credentials->n_entries - 1];
         text_set(ret_words,
                 "the saved credentials are of %s at %s with the HWID \"%s\", and the configuration has %s "
-                "with the "
-                "HWID \"%s\": correct it, or enrol anew with 'plugctl enroll'",
+                "with the HWID \"%s\": correct it, or enrol anew with plugctl enroll (with "
+                "--user, if plugd runs so)",
                 entry->plug_id, entry->host, entry->hwid, host, hwid);
         return CREDENTIALS_OTHER;
 }

@@ -62,8 +62,38 @@ def test_good_file_is_checked_and_nothing_is_started(folder):
         "sensors": [sim("one")]})
     result = run(folder, "--check", "--config", file)
     assert result.returncode == 0, result.stderr
+    assert result.stderr == "" and "good (1 sensor, 0 warnings)" in result.stdout
     assert PASS not in result.stdout + result.stderr
     assert [entry.name for entry in folder.iterdir()] == ["plugd.conf"]
+
+
+@pytest.mark.parametrize("text, line, words", [
+    (None, None, "device.enroll (or device.plug_id and device.auth_file) is missing"),
+    ("", None, "device.enroll (or device.plug_id and device.auth_file) is missing"),
+    ('server: {};\ndevice: { hwid = "x"; };\n', 2, "device.enroll (or device.plug_id and device.auth_file) is missing"),
+    (f'device: {{\n  enroll: {{ model = "{MODEL}"; }};\n}};\n', 2, "systemd credential plugd.pass"),
+    ('device: {\n\n plug_id = "dev-0123456789abcdef01234567";\n};\n', 3, "systemd credential plugd.auth"),
+])
+def test_a_file_that_nothing_logs_in_with_is_good_with_a_warning(folder, text, line, words):
+    file = folder / "plugd.conf"
+    if text is None:
+        text = (ROOT / "etc" / "plugd.conf").read_text()
+        line = 1 + text[:text.index("\ndevice: {") + 1].count("\n")
+    file.write_text(text)
+    result = run(folder, "--check", "--config", file)
+    assert result.returncode == 0 and "good (0 sensors, 1 warning)" in result.stdout, result.stderr
+    place = f"{file}:{line}:" if line else f"{file}:"
+    assert result.stderr.startswith(f"{place} warning: not configured"), result.stderr
+    assert words in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_key_that_stands_twice_is_named_with_both_lines_beside_other_mistakes(folder):
+    file = folder / "plugd.conf"
+    file.write_text('server: {\n  port = 1883;\n  tls = false;\n  port = 8883;\n};\nspool: { sync = "x"; };\n')
+    result = run(folder, "--check", "--config", file)
+    assert result.returncode == 3 and "2 errors" in result.stderr
+    assert re.search(rf"^{re.escape(str(file))}:4: server\.port: .*{re.escape(str(file))}:2\b", result.stderr, re.M)
+    assert re.search(rf"^{re.escape(str(file))}:6: spool\.sync: ", result.stderr, re.M)
 
 
 def test_missing_file_is_a_configuration_error(folder):
@@ -93,6 +123,10 @@ def test_an_inline_secret_that_others_may_read_is_warned_about(folder):
     file.chmod(0o644)
     result = run(folder, "--check", "--config", file)
     assert result.returncode == 0 and "warning" in result.stderr and PASS not in result.stderr
+    # A command that works here.
+    command = re.search(r": (ch\w+ .*)", result.stderr)[1].replace(", then ", " && ")
+    subprocess.run(["sh", "-c", command], check=True, stdin=subprocess.DEVNULL, timeout=10)
+    assert "warning" not in run(folder, "--check", "--config", file).stderr
 
 
 def test_sensors_d_beside_the_file_adds_sensors(scene):
@@ -118,6 +152,7 @@ def test_the_default_file_is_good_and_says_what_to_fill_in(scene):
     settings = (ROOT / "etc" / "plugd.conf").read_text()
     gateway = scene.gateway(settings).start()
     error = gateway.wait_error("not configured: ")
+    assert gateway.log.count("not configured") == 1, "said once in the log"
     assert "enroll" in error or "hwid" in error
     assert gateway.get("State") == "offline"
     assert gateway.get("HardwareId"), "hwid = auto found one"

@@ -49,6 +49,7 @@ typedef struct Fixture {
         Descriptor *plugins[3];
         char *notes[400];
         size_t n_notes, n_errors;
+        char *incomplete; /* what the one note of that severity says, kept apart from the others */
 } Fixture;
 
 static const Descriptor *on_lookup(const char *plugin, char **ret_error, void *userdata)
@@ -74,11 +75,16 @@ static void on_report(
                 assert_true((unsigned char) *p >= 0x20 && *p != 0x7f);
         assert_true(fixture->n_notes < ELEMENTSOF(fixture->notes));
         fixture->n_errors += severity == CONFIG_ERROR;
-        note = text_printf("%s:%u: %s%s", file, line, severity == CONFIG_ERROR ? "" : "warning: ", text);
+        note = text_printf("%s:%u: %s%s", file, line, severity == CONFIG_WARNING ? "warning: " : "", text);
         while ((found = strstr(note, fixture->folder)))
                 memmove(found, found + strlen(fixture->folder) + 1,
                         strlen(found + strlen(fixture->folder) + 1) + 1);
-        fixture->notes[fixture->n_notes++] = TAKE_PTR(note);
+        if (severity == CONFIG_INCOMPLETE) {
+                assert_null(fixture->incomplete);
+                fixture->incomplete = TAKE_PTR(note);
+        } else {
+                fixture->notes[fixture->n_notes++] = TAKE_PTR(note);
+        }
 }
 
 static inline int setup(void **state)
@@ -114,6 +120,7 @@ static void forget(Fixture *fixture)
         for (size_t i = 0; i < fixture->n_notes; i++)
                 free(fixture->notes[i]);
         fixture->n_notes = fixture->n_errors = 0;
+        free(TAKE_PTR(fixture->incomplete));
 }
 
 static inline int teardown(void **state)
@@ -206,6 +213,7 @@ static inline void load_bad(Fixture *fixture, const char *text)
         assert_int_equal(load(fixture, &config), -EINVAL);
         assert_null(config);
         assert_true(fixture->n_errors > 0);
+        assert_null(fixture->incomplete); /* mistakes come first */
 }
 
 #define assert_refused(fixture, text, ...)                                                                  \

@@ -4,6 +4,8 @@
 
 #include "config-fixture.h"
 
+#include <grp.h>
+
 /* --- in general ---------------------------------------------------------------------------------------- */
 
 static void test_five_mistakes(void **state)
@@ -110,7 +112,11 @@ static void test_syntax(void **state)
                         "plugd.conf:3: the comma before this ) has to go"},
                 {"will: { data = [1, 2, ]; };", "plugd.conf:1: the comma before this ] has to go"},
                 {"will: { data = [1, \"a\"]; };", "plugd.conf:1: mismatched element type"},
-                {"will: { data = 1;\n data = 2; };", "plugd.conf:2: this key stands there twice"},
+                {"will: { data = 1;\n data = 2; };",
+                        "plugd.conf:2: will.data: this key stands there already, at plugd.conf:1: one of "
+                        "them has to go"},
+                {"will: { data = 1;\n data /**/ = 2; };",
+                        "plugd.conf:2: will.data: this key stands there already"},
                 {"\nwill: { data = \xe2\x80\x9cx\xe2\x80\x9d; };",
                         "plugd.conf:2: syntax error: a character that can"},
                 {"will: { data = \"a\\x00b\"; };", "plugd.conf:1: \\x00 can't be in a string"},
@@ -123,6 +129,57 @@ static void test_syntax(void **state)
                 load_bad(*state, cases[i].text);
                 assert_notes(*state, cases[i].note);
         }
+}
+
+/* Each is told with both its places, and what else is wrong with them. */
+static void test_doubles(void **state)
+{
+        Fixture *fixture = *state;
+
+        assert_refused(fixture,
+                "server: {\n  port = 1; tls = { ca = \"/dev/null\";\n  ca\n= \"/dev/null\" };\n  port = 2; "
+                "port : 3;\n"
+                "  prot = 4; };\n"
+                "will: { data = { a = (1, { b = 1; c = true; b = 1 }); b = 2 }; channel = 5; };\n"
+                "sensors = ( { name = \"x\"; plugin = \"sim\"; period = 1; period = 2; loud = 3;\n"
+                "    lines = ( { name = \"a\" }, { name = \"b\"; line = 1; line = 2 } ); },\n"
+                "  { name = \"x\"; plugin = \"sim\" } );\n"
+                "server: { port = 5; port = 6; };\n",
+                "plugd.conf:3: server.tls.ca: this key stands there already, at plugd.conf:2: one of",
+                "plugd.conf:5: server.port: this key stands there already, at plugd.conf:2: one of",
+                "plugd.conf:5: server.port: this key stands there already, at plugd.conf:2: one of",
+                "plugd.conf:6: server.prot: unknown key, did you mean port?",
+                "plugd.conf:7: will.data.a.b: this key stands there already, at plugd.conf:7: one of",
+                "plugd.conf:7: will.channel: this has to be a string",
+                "plugd.conf:8: sensors.period: this key stands there already, at plugd.conf:8: one of",
+                "plugd.conf:8: sensor x: loud: this has to be true or false",
+                "plugd.conf:9: sensors.lines.line: this key stands there already, at plugd.conf:9: one of",
+                "plugd.conf:10: sensor x: name: there is a sensor of this name already, at plugd.conf:8",
+                "plugd.conf:10: warning: sensor x: it publishes to x",
+                "plugd.conf:11: server: this key stands there already, at plugd.conf:1: one of",
+                "plugd.conf:11: server.port: this key stands there already, at plugd.conf:11: one of");
+
+        write_text(fixture, "more.conf", "\nspool: { sync = 1 };");
+        assert_refused(fixture, "spool: { sync = 2 };\n@include \"more.conf\"\n",
+                "more.conf:2: spool: this key stands there already, at plugd.conf:1: one of");
+        write_text(fixture, "more.conf", "sync = 2; sync = 3");
+        assert_refused(fixture, "spool: {\n@include \"more.conf\"\n};\n",
+                "more.conf:1: spool.sync: this key stands there already, at more.conf:1: one of");
+
+        /* Nor does a syntax error hide them. */
+        assert_refused(fixture, "spool: { sync = 2;\n sync = 2;\n max_size 3; };",
+                "plugd.conf:2: spool.sync: this key stands there already, at plugd.conf:1",
+                "plugd.conf:3: syntax error");
+
+        /* A name like the one that doubles get is a name as any other. */
+        assert_refused(fixture, "**1 = 1;\nspool: { **2 = 2; };", "plugd.conf:1: **1: unknown key",
+                "plugd.conf:2: spool.**2: unknown key");
+        /* Values aren't keys, nor are the keys of other groups. */
+        _cleanup_(config_freep) Config *config = load_good(fixture,
+                "will: { data = [true, true, TRUE]; online: { x = true; a: { x = false; }; "
+                "b = { a = \"a = 1;\n a = 1\"; X = 0x7e1; }; e = 25e-1; } }");
+        assert_string_equal(config->will.online,
+                "{\"x\":true,\"a\":{\"x\":false},\"b\":{\"a\":\"a = 1;\\n a = 1\",\"X\":2017},\"e\":2.5}");
 }
 
 static void test_lines_behind_comments_and_strings(void **state)
@@ -369,6 +426,7 @@ static void test_secret_that_others_may_read(void **state)
                 bool warned;
         } cases[] = {{0600, 0, false}, {0400, 31313, false}, {0640, 0, false}, {0604, 0, true},
                 {0644, 0, true}, {0640, 31313, true}};
+        const bool service = geteuid() == 0 && getgrnam("plugd");
         Fixture *fixture = *state;
 
         for (size_t i = 0; i < ELEMENTSOF(secrets); i++) {
@@ -389,10 +447,33 @@ static void test_secret_that_others_may_read(void **state)
                         config_free(config);
                         assert_int_equal(fixture->n_notes, cases[j].warned);
                         assert_int_equal(noted(fixture, "device.conf:1: warning: device."), cases[j].warned);
-                        assert_int_equal(noted(fixture, "others may read device.conf: ch"), cases[j].warned);
+                        assert_int_equal(
+                                noted(fixture,
+                                        service ? "others may read device.conf: chgrp plugd device.conf, "
+                                                  "then "
+                                                  "chmod 640 device.conf"
+                                                : "others may read device.conf: chmod 600 device.conf"),
+                                cases[j].warned);
                         assert_false(noted(fixture, "hush"));
                 }
         }
+}
+
+/* Their group is nobody's here, and plugd runs as them. */
+static void test_secret_of_a_user(void **state)
+{
+        Fixture *fixture = *state;
+        Config *config = NULL;
+
+        if (geteuid() != 0)
+                skip();
+        write_text(fixture, "plugd.conf", "device: { plug_id = \"" DEVICE "\"; auth = \"hush\"; };");
+        assert_return_code(chown(fixture->main, 31313, 31313), 0);
+        assert_return_code(chmod(fixture->main, 0644), 0);
+        assert_return_code(load(fixture, &config), 0);
+        config_free(config);
+        assert_notes(fixture, "plugd.conf:1: warning: device.auth: this is a secret, and others may read "
+                              "plugd.conf: chmod 600 plugd.conf");
 }
 
 static void test_will(void **state)
@@ -634,6 +715,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_sensors_folder_unreadable, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sensors_folder_is_a_file, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_syntax, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_doubles, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_lines_behind_comments_and_strings, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_wide_integers, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
@@ -642,6 +724,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_device, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_secrets, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_secret_that_others_may_read, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_secret_of_a_user, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_will, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sensors, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_long_channel, setup, teardown),

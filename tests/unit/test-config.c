@@ -181,6 +181,44 @@ static void test_login_and_files(void **state)
 }
 
 /* The pass may come as a systemd credential: that it isn't here is no mistake. */
+/* Good, but with nothing to log in with: said where there is a place for it. */
+static void test_incomplete(void **state)
+{
+        static const struct {
+                const char *text, *said;
+        } cases[] = {
+                {"", "plugd.conf:0: not configured: device.enroll (or device.plug_id and device.auth_file) "
+                     "is missing"},
+                {"server: {};\n\ndevice: { hwid = \"x\"; };",
+                        "plugd.conf:3: not configured: device.enroll (or"},
+                {"device: {\n enroll: { model = \"" MODEL "\"; }; };",
+                        "plugd.conf:2: not configured, unless there is a systemd credential plugd.pass: "
+                        "device.enroll.pass_file (or pass) is missing"},
+                {"device: {\n plug_id = \"" DEVICE "\"; };",
+                        "plugd.conf:2: not configured, unless there is a systemd credential plugd.auth: "
+                        "device.auth_file (or auth)"},
+                {"device: { enroll: { model = \"" MODEL "\"; pass = \"hush\"; }; };", NULL},
+                {"device: { enroll: { model = \"" MODEL "\"; pass_file = \"/dev/null\"; }; };", NULL},
+                {"device: { plug_id = \"" DEVICE "\"; auth = \"hush\"; };", NULL},
+                {"device: { plug_id = \"" DEVICE "\"; auth_file = \"/dev/null\"; };", NULL},
+        };
+        Fixture *fixture = *state;
+        _cleanup_(config_freep) Config *config = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                config_free(load_good(fixture, cases[i].text));
+                if (cases[i].said ? !fixture->incomplete || !strstr(fixture->incomplete, cases[i].said)
+                                  : !!fixture->incomplete)
+                        fail_msg("%s: %s", cases[i].text,
+                                fixture->incomplete ? fixture->incomplete : "nothing");
+        }
+
+        /* Where it stands in what is included. */
+        write_text(fixture, "device.conf", "\n\ndevice: {};");
+        config = load_good(fixture, "@include \"device.conf\"");
+        assert_non_null(strstr(fixture->incomplete, "device.conf:3: not configured: "));
+}
+
 static void test_enroll_without_pass(void **state)
 {
         _cleanup_(config_freep) Config *config =
@@ -296,6 +334,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_default_file_examples, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_everything, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_login_and_files, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_incomplete, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_enroll_without_pass, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sensors, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sensors_folder, setup, teardown),

@@ -111,6 +111,7 @@ static void test_save_and_find(void **state _unused_)
                 CREDENTIALS_OTHER);
         assert_non_null(strstr(words, "\"HW\""));
         assert_non_null(strstr(words, "\"hw\""));
+        assert_non_null(strstr(words, "plugctl enroll (with --user, if plugd runs so)"));
         assert_null(strstr(words, "se/"));
         assert_string_equal(plug_id, "untouched");
         assert_string_equal(auth, "untouched");

@@ -341,7 +341,9 @@ static void test_lost(void **state _unused_)
         server_stop(&server);
         while (!outcome.ended && clock_monotonic_usec() < until)
                 (void) sd_event_run(event, 100 * USEC_PER_MSEC);
-        assert_non_null(strstr(outcome.text, "localhost closed the connection"));
+        /* Which of the two depends on what the killed server's kernel still held for it. */
+        assert_true(strstr(outcome.text, "localhost closed the connection") ||
+                    strstr(outcome.text, "localhost reset the connection"));
         assert_int_equal(link_publish(link, "a", "b", 1), -ENOTCONN);
         link_free(link);
         sd_event_unref(event);

@@ -72,9 +72,9 @@ static int check_model(const char *text, char **ret_error)
 
 static int check_plug_id(const char *text, char **ret_error)
 {
-        if (topic_plug_id_valid(text))
+        if (topic_plug_id_valid(text) && strncmp(text, "dev-", 4) == 0)
                 return 0;
-        text_set(ret_error, "\"%s\" is not a Plug-ID (dev- and 24 hexadecimal digits)", text);
+        text_set(ret_error, "\"%s\" is not the Plug-ID of a device (dev- and 24 hexadecimal digits)", text);
         return -EINVAL;
 }
 

@@ -60,9 +60,14 @@ static void take_integer(
         ConfigReader *reader, const config_setting_t *setting, const ConfigKey *key, void *base)
 {
         char text[24], min[24], max[24];
+        double seconds;
         int64_t value;
 
-        if (config_get_integer(reader, setting, &value) < 0)
+        /* A duration that is counted in whole seconds. */
+        if (key->unit && config_setting_type(setting) == CONFIG_TYPE_FLOAT) {
+                seconds = config_setting_get_float(setting);
+                value = seconds > -1e9 && seconds < 1e9 ? llround(seconds) : INT64_MAX;
+        } else if (config_get_integer(reader, setting, &value) < 0)
                 return;
         if (value >= (int64_t) key->min && value <= (int64_t) key->max) {
                 store_integer(key, base, (uint64_t) value);

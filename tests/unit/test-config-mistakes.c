@@ -246,6 +246,8 @@ static void test_ranges(void **state)
         } cases[] = {
                 {"server: { keepalive = 180; };", "server: { keepalive = 9; };",
                         "server.keepalive: 9 is out of range (10 to 290 s)"},
+                {"server: { keepalive = 240.0; };", "server: { keepalive = 1e30; };",
+                        "is out of range (10 to 290 s)"},
                 {"server: { keepalive = 285; };", "server: { keepalive = 291; };",
                         "out of range (10 to 290 s)"},
                 {"spool: { max_size = \"1M\"; };", "spool: { max_size = 1048575; };",
@@ -371,7 +373,8 @@ static void test_device(void **state)
                 {"enroll: { model = \"" MODEL "\"; pass = \"x\"; pass_file = \"/dev/null\"; };",
                         "device.enroll.pass_file: pass is there too"},
                 {"enroll: { model = \"" MODEL "\"; pas = \"x\"; };", "unknown key, did you mean pass?"},
-                {"plug_id = \"dev-1\";", "device.plug_id: \"dev-1\" is not a Plug-ID"},
+                {"plug_id = \"dev-1\";", "device.plug_id: \"dev-1\" is not the Plug-ID of a device"},
+                {"plug_id = \"mod-0123456789abcdef01234567\";", "is not the Plug-ID of a device"},
                 {"auth = \"x\";", "device.auth: plug_id, which this belongs to, is missing"},
                 {"auth_file = \"/dev/null\";",
                         "device.auth_file: plug_id, which this belongs to, is missing"},

@@ -11,24 +11,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "group.h"
 #include "payload.h"
 #include "topic.h"
 #include "util/text.h"
 
 #define NAME_LENGTH_MAX 64
-
-const char *const descriptor_host_keys[] = {
-        "name",
-        "plugin",
-        "channel",
-        "interval",
-        "rate_limit",
-        "ttl",
-        "priority",
-        "when_full",
-        "enabled",
-        NULL,
-};
 
 /* Where we are, for sentences: what is wrong with what. */
 typedef struct Reader {
@@ -156,15 +144,14 @@ static int check_option_name(
                 return fail(reader, "\"%.64s\" can't be the name of an option", name);
         if (descriptor_find_option(options, n, name))
                 return fail(reader, "it has the option %s twice", name);
-        for (const char *const *key = descriptor_host_keys; top && *key; key++)
-                if (strcmp(*key, name) == 0) {
-                        text_set(reader->ret_error,
-                                "the plugin %s can't be used: it calls an option \"%s\", and that is "
-                                "plugd's own key "
-                                "for every sensor",
-                                reader->plugin, name);
-                        return -EINVAL;
-                }
+        if (top && group_key_taken(name)) {
+                text_set(reader->ret_error,
+                        "the plugin %s can't be used: it calls an option \"%s\", and that is plugd's own "
+                        "key "
+                        "for every sensor",
+                        reader->plugin, name);
+                return -EINVAL;
+        }
         return 0;
 }
 

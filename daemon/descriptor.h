@@ -30,10 +30,6 @@ typedef struct Descriptor {
 #define DESCRIPTOR_CHANNELS_MAX 256
 #define DESCRIPTOR_TEXT_MAX 65536 /* bytes of a string, as the ABI has it */
 
-/* The host's own keys, which no option may take: "name", "plugin", "channel", "interval", "rate_limit",
- * "ttl", "priority", "when_full", "enabled". NULL-terminated. */
-extern const char *const descriptor_host_keys[];
-
 /* NULL: ret_error has a sentence that names the plugin where that is known. */
 Descriptor *descriptor_parse(const char *text, size_t size, char **ret_error);
 Descriptor *descriptor_free(Descriptor *descriptor);

@@ -8,6 +8,27 @@
 #include <errno.h>
 #include <string.h>
 
+const char *const group_host_keys[] = {
+        "name",
+        "plugin",
+        "channel",
+        "interval",
+        "rate_limit",
+        "ttl",
+        "priority",
+        "when_full",
+        "enabled",
+        NULL,
+};
+
+bool group_key_taken(const char *name)
+{
+        for (const char *const *key = group_host_keys; *key; key++)
+                if (strcmp(*key, name) == 0)
+                        return true;
+        return false;
+}
+
 static void value_deinit(struct plugd_value *value)
 {
         if (value->type == PLUGD_STRING || value->type == PLUGD_JSON)

@@ -52,13 +52,13 @@ static int read_some(Host *host)
 
 int host_errors_listen(Host *host)
 {
-        uint64_t left_out = host->log_left_out;
+        uint64_t left_out = host->chatter.n;
         int r = 0;
 
         /* A pipe holds 64 KiB. */
         for (size_t n = 0; n < REST_BYTES_MAX && r >= 0; n += (size_t) MAX(r, 0))
                 r = read_some(host);
-        if (host->log_left_out > left_out)
+        if (host->chatter.n > left_out)
                 host_pause(host, &host->errors_paused);
         return r == -EPIPE ? r : 0;
 }

@@ -2,7 +2,8 @@
 #pragma once
 
 /* Between the files of the host room: host.c is its life, host-process.c its process, host-watch.c its
- * clocks, host-listen.c what comes on the wire, host-errors.c what comes on the worker's stderr. */
+ * clocks, host-listen.c what comes on the wire, host-errors.c what comes on the worker's stderr,
+ * host-episodes.c what comes too often. */
 
 #include "filter.h"
 #include "host.h"
@@ -16,8 +17,9 @@
 
 #define HOST_HEALTHY_USEC (60 * USEC_PER_SEC) /* then what was wrong before is forgotten */
 #define HOST_PAUSE_USEC                                                                                     \
-        (100 * USEC_PER_MSEC)       /* how long a worker that talks too much is not listened to             \
-                                     */
+        (100 * USEC_PER_MSEC) /* how long a worker that talks too much is not listened to                   \
+                               */
+#define HOST_LOG_PER_SEC 20
 #define HOST_READ_BYTES (64 * 1024) /* at most in one go */
 
 typedef enum HostEnding {
@@ -25,6 +27,23 @@ typedef enum HostEnding {
         HOST_ASKED,  /* to stop, or it closed the wire by itself: killed if it is still there in a moment */
         HOST_KILLED, /* and soon gone, but for uninterruptible sleep */
 } HostEnding;
+
+/* What may be wrong, the most urgent first: each has its sentence, and its own end. */
+typedef enum HostTrouble {
+        HOST_TROUBLE_WORKER, /* it doesn't start, answer, or go: until it does */
+        HOST_TROUBLE_PLUGIN, /* open() or read() fails: until it doesn't */
+        HOST_TROUBLE_ENDED,  /* how the last worker ended: until this one has been healthy for a while */
+        HOST_TROUBLE_FLOOD,  /* more than its rate limit: until that is over */
+        HOST_TROUBLE_VALUE,  /* a value was dropped: until a good one of that channel */
+        HOST_TROUBLES,
+} HostTrouble;
+
+/* Something that happens again and again: said when it begins, then only how often. */
+typedef struct Episode {
+        uint64_t began_usec, last_usec; /* 0: none is under way */
+        uint64_t told_usec;
+        uint64_t n, told; /* how often; and of these, what has been said */
+} Episode;
 
 struct Host {
         sd_event *event;
@@ -49,6 +68,7 @@ struct Host {
         uint64_t deadline_usec;                         /* of what ending waits for */
         uint64_t started_usec, heard_usec, warned_usec; /* warned: 0 if it isn't silent */
         bool greeted, opened, failing, stuck;
+        uint64_t healthy_usec; /* since when all is well; 0: it isn't */
         uint32_t sandbox;
 
         /* the clocks: one for deadlines, one that ends a pause */
@@ -59,9 +79,10 @@ struct Host {
 
         /* what it says */
         Filter samples_filter, log_filter, open_filter;
-        uint64_t log_left_out;
-        uint64_t episode_usec, episode_last_usec, episode_dropped; /* over the rate limit; usec 0: none */
-        char line[512];                                            /* of stderr, so far */
+        Episode flood, refusals, chatter; /* over the rate limit; values dropped; messages left out */
+        char refused[320];                /* the last of the refusals */
+        size_t refused_channel;           /* of HOST_TROUBLE_VALUE */
+        char line[512];                   /* of stderr, so far */
         size_t line_size;
         bool line_cut; /* the rest of it is skipped */
         HostChannel *channels;
@@ -69,10 +90,9 @@ struct Host {
         uint64_t samples, dropped, last_sample_usec;
 
         /* what others see */
-        char *error;
-        bool error_stays; /* until the worker has been healthy for a while, not only until it works */
-        HostState told;   /* to the handler */
-        bool changed;     /* something else than that */
+        char *troubles[HOST_TROUBLES]; /* NULL: not this one */
+        HostState told;                /* to the handler */
+        bool changed;                  /* something else than that */
 };
 
 #define HOST_CONTEXT(host) (&(const LogContext){.sensor = (host)->sensor->name})
@@ -82,9 +102,7 @@ struct Host {
 /* Tells the handler what has changed, if anything has. */
 void host_tell(Host *host);
 /* NULL or "": none any more. Takes the text over. True: it is another one than before. */
-bool host_set_error(Host *host, char *text);
-/* A message that the worker or its plugin caused: limited in number and length, made printable. */
-void host_log(Host *host, int priority, const char *text);
+bool host_set_error(Host *host, HostTrouble trouble, char *text);
 void host_make_printable(char *text);
 /* Queues a frame and writes what the worker takes. interval_sec: of START and INTERVAL. */
 int host_say(Host *host, WireType type, const double *interval_sec);
@@ -109,6 +127,8 @@ int host_watch_start(Host *host);
 /* Sees to it that the clock rings at the next deadline. */
 void host_watch(Host *host);
 void host_heard(Host *host);
+/* What decides about its health has changed: if it is well, it is so from now on. */
+void host_health(Host *host);
 /* Stops listening for a moment. */
 void host_pause(Host *host, bool *paused);
 /* When the next start is due after one more failure. Sets restart_usec, gives the delay. */
@@ -119,8 +139,21 @@ uint64_t host_back_off(Host *host);
 int host_listen(Host *host);
 /* Takes what has come until now, all of it: the worker is gone. */
 void host_listen_rest(Host *host);
-void host_over_limit_end(Host *host);
 void host_channels_free(Host *host);
+
+/* --- host-episodes.c ---------------------------------------------------------------------------------- */
+
+/* A message that the worker or its plugin caused: limited in number and length, made printable. */
+void host_log(Host *host, int priority, const char *text);
+/* One more sample that is over the rate limit. */
+void host_over_limit(Host *host);
+/* One more value that can't be published. */
+void host_refuse(Host *host, size_t channel, const char *why);
+/* When there is something to say of these again. */
+uint64_t host_episodes_next_usec(const Host *host);
+void host_episodes_tell(Host *host, uint64_t now_usec);
+/* Tells what is left. */
+void host_episodes_end(Host *host);
 
 /* --- host-errors.c ------------------------------------------------------------------------------------ */
 

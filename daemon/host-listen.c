@@ -116,32 +116,6 @@ static void take_channels(Host *host, HostChannel *channels, size_t n)
 
 /* --- samples ------------------------------------------------------------------------------------------ */
 
-static void over_limit(Host *host)
-{
-        host->dropped++;
-        host->episode_dropped++;
-        host->episode_last_usec = clock_monotonic_usec();
-        if (host->episode_usec > 0)
-                return;
-        host->episode_usec = host->episode_last_usec;
-        log_write(LOG_WARNING, HOST_CONTEXT(host),
-                "gives more than %g samples a second (rate_limit): what is over that is dropped",
-                host->sensor->rate_limit);
-        host_watch(host);
-}
-
-void host_over_limit_end(Host *host)
-{
-        char duration[48];
-
-        if (host->episode_usec == 0)
-                return;
-        log_write(LOG_WARNING, HOST_CONTEXT(host),
-                "%" PRIu64 " samples over its rate_limit were dropped in %s", host->episode_dropped,
-                text_format_duration(duration, host->episode_last_usec - host->episode_usec));
-        host->episode_usec = host->episode_dropped = 0;
-}
-
 /* The value as JSON, or NULL and why not. */
 static char *format_value(const struct plugd_value *value, const char **ret_why)
 {
@@ -165,9 +139,9 @@ static char *format_value(const struct plugd_value *value, const char **ret_why)
                         return NULL;
                 return payload_quote(value->string);
         case PLUGD_JSON:
-                *ret_why = "it is not JSON, or too long";
-                return payload_check(value->string, strlen(value->string), NULL) < 0 ? NULL
-                                                                                     : strdup(value->string);
+                size = strlen(value->string);
+                *ret_why = size > SAMPLE_DATA_MAX ? "it is too long" : "it is not JSON";
+                return payload_check(value->string, size, NULL) < 0 ? NULL : strdup(value->string);
         case PLUGD_GROUPS:
                 break;
         }
@@ -182,18 +156,11 @@ static void hand_on(Host *host, HostChannel *channel, char *data, size_t size, u
         free(channel->value);
         channel->value = data;
         host->last_sample_usec = clock_realtime_usec() - (now_usec - taken_usec);
+        if (host->troubles[HOST_TROUBLE_VALUE] && channel == host->channels + host->refused_channel)
+                host_set_error(host, HOST_TROUBLE_VALUE, NULL);
         host->samples++;
         if (host->handler->on_sample(host, channel->name, data, size, taken_usec, host->userdata) < 0)
                 host->samples--;
-}
-
-static void refuse(Host *host, const HostChannel *channel, const char *why)
-{
-        char text[512];
-
-        host->dropped++;
-        snprintf(text, sizeof(text), "a value of channel '%s' is dropped: %s", channel->name, why);
-        host_log(host, LOG_WARNING, text);
 }
 
 /* 1: handed on; 0: dropped; -EBADMSG. */
@@ -215,14 +182,14 @@ static int take_sample(Host *host, BytesReader *body)
         if (value.type != channel->type && !(channel->type == PLUGD_NUMBER && value.type == PLUGD_INTEGER))
                 return nonsense(host, "a sample of another type than its channel");
         if (!filter_admit(&host->samples_filter, clock_monotonic_usec())) {
-                over_limit(host);
+                host_over_limit(host);
                 return 0;
         }
 
         data = format_value(&value, &why);
         size = data ? strlen(data) : 0;
         if (!data || size > SAMPLE_DATA_MAX) {
-                refuse(host, channel, data ? "it is too long" : why);
+                host_refuse(host, index, data ? "it is too long" : why);
                 free(data);
                 return 0;
         }
@@ -274,11 +241,13 @@ static int take_opened(Host *host, BytesReader *body)
         if (r < 0)
                 return nonsense(host, "channels that are none");
         take_channels(host, channels, n);
-        if (!host->error_stays)
-                host_set_error(host, NULL);
+        host_set_error(host, HOST_TROUBLE_WORKER, NULL);
+        host_set_error(host, HOST_TROUBLE_PLUGIN, NULL);
+        host_set_error(host, HOST_TROUBLE_VALUE, NULL);
         host->opened = true;
         host->failing = false;
         host->changed = true;
+        host_health(host);
         log_write(LOG_DEBUG, HOST_CONTEXT(host), "plugin '%s' works, with %zu channels",
                 host->sensor->plugin, n);
         return 0;
@@ -299,22 +268,24 @@ static int take_failed(Host *host, BytesReader *body)
 
         switch ((WireFailure) what) {
         case WIRE_FAILED_LOAD:
+        case WIRE_FAILED_MEMORY:
                 /* It ends now, and this is why. */
                 free(host->why);
                 host->why = strdup(sentence);
                 return 0;
         case WIRE_FAILED_OPEN:
-                host->opened = host->failing = false;
+                host->opened = false;
                 break;
         case WIRE_FAILED_READ:
                 if (!host->opened)
                         return nonsense(host, "it reads what isn't open");
-                host->failing = true;
                 break;
         default:
                 return nonsense(host, "a failure of an unknown kind");
         }
-        if (host_set_error(host, strdup(sentence)))
+        host->failing = true;
+        host_health(host);
+        if (host_set_error(host, HOST_TROUBLE_PLUGIN, strdup(sentence)))
                 host_log(host, LOG_WARNING, sentence);
         return 0;
 }
@@ -334,11 +305,12 @@ static int take_recovered(Host *host)
 {
         if (!host->opened)
                 return nonsense(host, "it recovers what isn't open");
-        if (host->failing) {
-                host_set_error(host, NULL);
-                host_log(host, LOG_NOTICE, "can be read again");
-        }
+        if (!host->failing)
+                return 0;
         host->failing = false;
+        host_health(host);
+        host_set_error(host, HOST_TROUBLE_PLUGIN, NULL);
+        host_log(host, LOG_NOTICE, "can be read again");
         return 0;
 }
 
@@ -414,14 +386,14 @@ static int read_some(Host *host)
 
 int host_listen(Host *host)
 {
-        uint64_t dropped = host->episode_dropped;
+        uint64_t dropped = host->flood.n;
         int r = read_some(host);
 
         if (r == -ENOMEM)
                 host_kill(host, text_printf("out of memory for what its worker says"));
         if (r == -EPIPE)
                 return r;
-        if (host->ending == HOST_NOT_ENDING && (host->episode_dropped > dropped || r > OTHER_FRAMES_MAX))
+        if (host->ending == HOST_NOT_ENDING && (host->flood.n > dropped || r > OTHER_FRAMES_MAX))
                 host_pause(host, &host->wire_paused);
         return 0;
 }

@@ -190,8 +190,8 @@ void host_spawn(Host *host)
 
         host_abandon(host);
         delay_usec = host_back_off(host);
-        if (host_set_error(
-                    host, text_printf("cannot start its worker %s: %s", host->paths->worker, strerror(-r))))
+        if (host_set_error(host, HOST_TROUBLE_WORKER,
+                    text_printf("cannot start its worker %s: %s", host->paths->worker, strerror(-r))))
                 log_write(LOG_ERR, HOST_CONTEXT(host), "%s; next try in %s", host_last_error(host),
                         text_format_duration(duration, delay_usec));
         host_watch(host);
@@ -213,7 +213,7 @@ static void detach(Host *host)
         host->line_cut = false;
         host->pid = 0;
         host->ending = HOST_NOT_ENDING;
-        host->deadline_usec = host->warned_usec = 0;
+        host->deadline_usec = host->warned_usec = host->healthy_usec = 0;
         host->greeted = host->opened = host->failing = host->stuck = false;
         host->sandbox = 0;
         free(TAKE_PTR(host->why));
@@ -234,24 +234,38 @@ static void lament(Host *host, const siginfo_t *info)
         uint64_t delay_usec;
         char duration[48];
 
-        if (host->heard_usec - host->started_usec >= HOST_HEALTHY_USEC)
-                backoff_reset(&host->backoff);
         delay_usec = host_back_off(host);
-        host_set_error(
-                host, host->why ? TAKE_PTR(host->why) : text_printf("worker %s", how ? how : "ended"));
-        host->error_stays = true;
+        host_set_error(host, HOST_TROUBLE_WORKER, NULL);
+        host_set_error(host, HOST_TROUBLE_PLUGIN, NULL);
+        host_set_error(host, HOST_TROUBLE_ENDED,
+                host->why ? TAKE_PTR(host->why) : text_printf("worker %s", how ? how : "ended"));
         log_write(LOG_WARNING, HOST_CONTEXT(host), "%s; started again in %s", host_last_error(host),
                 text_format_duration(duration, delay_usec));
+}
+
+/* It is gone as it was asked to. In peace? A plugin may come to harm in close(). */
+static void part(const Host *host, const siginfo_t *info)
+{
+        _cleanup_(freep) char *how = reason(info);
+
+        if (host->why)
+                log_write(LOG_WARNING, HOST_CONTEXT(host), "%s", host->why);
+        else if (info->si_code != CLD_EXITED || info->si_status != 0)
+                log_write(LOG_WARNING, HOST_CONTEXT(host),
+                        "its worker was asked to stop, but %s instead of closing plugin '%s' in peace",
+                        how ? how : "ended", host->sensor->plugin);
+        else
+                log_write(LOG_DEBUG, HOST_CONTEXT(host), "worker %d has stopped", (int) host->pid);
 }
 
 static void gone(Host *host, const siginfo_t *info)
 {
         host_listen_rest(host);
         host_errors_rest(host);
-        if (!host->wanted)
-                log_write(LOG_DEBUG, HOST_CONTEXT(host), "worker %d has stopped", (int) host->pid);
-        else if (!host->restart_asked)
+        if (host->wanted && !host->restart_asked)
                 lament(host, info);
+        else
+                part(host, info);
         detach(host);
         if (host->restart_asked)
                 host_spawn(host);

@@ -17,9 +17,8 @@
 #include "util/text.h"
 
 #define WARN_USEC (10 * USEC_PER_SEC)
-#define KILL_USEC (5 * USEC_PER_SEC)     /* after the warning */
-#define STUCK_USEC (2 * USEC_PER_SEC)    /* and it is looked after again */
-#define EPISODE_USEC (10 * USEC_PER_SEC) /* without a drop, and it is over */
+#define KILL_USEC (5 * USEC_PER_SEC)  /* after the warning */
+#define STUCK_USEC (2 * USEC_PER_SEC) /* and it is looked after again */
 
 static bool listening(const Host *host)
 {
@@ -39,6 +38,13 @@ static uint64_t silence_usec(const Host *host)
         return host->warned_usec > 0 ? host->warned_usec + KILL_USEC : due_usec(host) + WARN_USEC;
 }
 
+/* Is it well, and not yet forgotten that it was not? */
+static bool convalescent(const Host *host)
+{
+        return host->healthy_usec > 0 &&
+               (host->troubles[HOST_TROUBLE_ENDED] || backoff_active(&host->backoff));
+}
+
 static uint64_t next_usec(const Host *host)
 {
         uint64_t next = UINT64_MAX;
@@ -49,11 +55,9 @@ static uint64_t next_usec(const Host *host)
                 next = MIN(next, host->deadline_usec);
         if (listening(host))
                 next = MIN(next, silence_usec(host));
-        if (listening(host) && host->opened && !host->failing && host->error)
-                next = MIN(next, host->started_usec + HOST_HEALTHY_USEC);
-        if (host->episode_usec > 0)
-                next = MIN(next, host->episode_last_usec + EPISODE_USEC);
-        return next;
+        if (convalescent(host))
+                next = MIN(next, host->healthy_usec + HOST_HEALTHY_USEC);
+        return MIN(next, host_episodes_next_usec(host));
 }
 
 void host_watch(Host *host)
@@ -72,6 +76,12 @@ void host_watch(Host *host)
                 log_write(LOG_ERR, HOST_CONTEXT(host), "cannot set its clock: %s", strerror(-r));
 }
 
+void host_health(Host *host)
+{
+        host->healthy_usec = host_state(host) == HOST_RUNNING ? clock_monotonic_usec() : 0;
+        host_watch(host);
+}
+
 void host_heard(Host *host)
 {
         uint64_t now_usec = clock_monotonic_usec();
@@ -82,9 +92,10 @@ void host_heard(Host *host)
         if (host->warned_usec > 0) {
                 log_write(LOG_NOTICE, HOST_CONTEXT(host), "answers again, after %s",
                         text_format_duration(duration, now_usec - host->heard_usec));
-                host_set_error(host, NULL);
+                host_set_error(host, HOST_TROUBLE_WORKER, NULL);
+                host->warned_usec = 0;
+                host_health(host);
         }
-        host->warned_usec = 0;
         host->heard_usec = now_usec;
 }
 
@@ -96,7 +107,6 @@ static void on_silence(Host *host, uint64_t now_usec)
         /* Something is there that the loop had no time for yet. */
         if (host->wire_paused || (ioctl(host->wire, FIONREAD, &waiting) == 0 && waiting > 0)) {
                 host->heard_usec = now_usec;
-                host->warned_usec = 0;
                 return;
         }
         if (host->warned_usec > 0) {
@@ -107,17 +117,22 @@ static void on_silence(Host *host, uint64_t now_usec)
         host->warned_usec = now_usec;
         text = text_printf("no answer from its worker for %u s: plugin '%s' has not returned",
                 (unsigned) (WARN_USEC / USEC_PER_SEC), host->sensor->plugin);
-        host_set_error(host, text);
+        host_set_error(host, HOST_TROUBLE_WORKER, text);
+        host_health(host);
         log_write(LOG_WARNING, HOST_CONTEXT(host), "%s", host_last_error(host));
+}
+
+static const char *asked(const Host *host)
+{
+        return host->wanted && !host->restart_asked
+                       ? "worker closed its connection but did not end, and was killed"
+                       : "worker did not stop when asked to, and was killed";
 }
 
 static void on_deadline(Host *host)
 {
         if (host->ending == HOST_ASKED) {
-                host_kill(host,
-                        host->wanted && !host->restart_asked && !host->why
-                                ? text_printf("worker closed its connection but did not end, and was killed")
-                                : NULL);
+                host_kill(host, host->why ? NULL : strdup(asked(host)));
                 return;
         }
         if (host_reap(host))
@@ -126,7 +141,7 @@ static void on_deadline(Host *host)
         if (host->stuck)
                 return;
         host->stuck = true;
-        host_set_error(host,
+        host_set_error(host, HOST_TROUBLE_WORKER,
                 text_printf("worker %d was killed but does not end: its device keeps it in the kernel; "
                             "it is replaced when it is gone",
                         (int) host->pid));
@@ -146,11 +161,11 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
                 on_deadline(host);
         if (listening(host) && now_usec >= silence_usec(host))
                 on_silence(host, now_usec);
-        if (listening(host) && host->opened && !host->failing && host->warned_usec == 0 &&
-                now_usec >= host->started_usec + HOST_HEALTHY_USEC)
-                host_set_error(host, NULL);
-        if (host->episode_usec > 0 && now_usec >= host->episode_last_usec + EPISODE_USEC)
-                host_over_limit_end(host);
+        if (convalescent(host) && now_usec >= host->healthy_usec + HOST_HEALTHY_USEC) {
+                host_set_error(host, HOST_TROUBLE_ENDED, NULL);
+                backoff_reset(&host->backoff);
+        }
+        host_episodes_tell(host, now_usec);
         host_watch(host);
         host_tell(host);
         return 0;

@@ -10,9 +10,7 @@
 #include "util/clock.h"
 #include "util/text.h"
 
-#define LOG_PER_SEC 20
 #define OPENED_PER_SEC 5
-#define TEXT_SHOWN_MAX 1024
 
 const char *host_state_to_string(HostState state)
 {
@@ -45,9 +43,9 @@ HostState host_state(const Host *host)
                 return HOST_STUCK;
         if (host->warned_usec > 0)
                 return HOST_SILENT;
-        if (!host->opened)
-                return HOST_STARTING;
-        return host->failing ? HOST_FAILING : HOST_RUNNING;
+        if (host->failing)
+                return HOST_FAILING;
+        return host->opened ? HOST_RUNNING : HOST_STARTING;
 }
 
 void host_tell(Host *host)
@@ -60,13 +58,13 @@ void host_tell(Host *host)
                 host->handler->on_changed(host, host->userdata);
 }
 
-bool host_set_error(Host *host, char *text)
+bool host_set_error(Host *host, HostTrouble trouble, char *text)
 {
-        bool other = strcmp(text ? text : "", host_last_error(host)) != 0;
+        const char *before = host->troubles[trouble];
+        bool other = strcmp(text ? text : "", before ? before : "") != 0;
 
-        free(host->error);
-        host->error = text;
-        host->error_stays = false;
+        free(host->troubles[trouble]);
+        host->troubles[trouble] = text;
         host->changed |= other;
         return other;
 }
@@ -81,25 +79,6 @@ void host_make_printable(char *text)
                         *c = ' ';
                 else if (*c >= 0x80 && !utf8)
                         *c = '?';
-}
-
-void host_log(Host *host, int priority, const char *text)
-{
-        char printable[TEXT_SHOWN_MAX];
-
-        if (priority > log_level())
-                return;
-        if (!filter_admit(&host->log_filter, clock_monotonic_usec())) {
-                host->log_left_out++;
-                return;
-        }
-        if (host->log_left_out > 0)
-                log_write(LOG_WARNING, HOST_CONTEXT(host), "%llu messages of its worker were left out",
-                        (unsigned long long) host->log_left_out);
-        host->log_left_out = 0;
-        snprintf(printable, sizeof(printable), "%s", text);
-        host_make_printable(printable);
-        log_write(priority, HOST_CONTEXT(host), "%s", printable);
 }
 
 /* --- coming and going --------------------------------------------------------------------------------- */
@@ -126,7 +105,7 @@ int host_new(Host **ret, sd_event *event, const Paths *paths, const SensorConfig
                 .told = HOST_STOPPED,
         };
         filter_init(&host->samples_filter, sensor->rate_limit, now_usec);
-        filter_init(&host->log_filter, LOG_PER_SEC, now_usec);
+        filter_init(&host->log_filter, HOST_LOG_PER_SEC, now_usec);
         filter_init(&host->open_filter, OPENED_PER_SEC, now_usec);
         r = host_watch_start(host);
         if (r < 0)
@@ -140,11 +119,12 @@ Host *host_free(Host *host)
         if (!host)
                 return NULL;
         host_abandon(host);
-        host_over_limit_end(host);
+        host_episodes_end(host);
         sd_event_source_disable_unref(host->watch);
         sd_event_source_disable_unref(host->pause);
         host_channels_free(host);
-        free(host->error);
+        for (size_t i = 0; i < HOST_TROUBLES; i++)
+                free(host->troubles[i]);
         sd_event_unref(host->event);
         free(host);
         return NULL;
@@ -220,7 +200,10 @@ const char *host_plugin(const Host *host)
 
 const char *host_last_error(const Host *host)
 {
-        return host->error ? host->error : "";
+        for (size_t i = 0; i < HOST_TROUBLES; i++)
+                if (host->troubles[i])
+                        return host->troubles[i];
+        return "";
 }
 
 uint64_t host_samples(const Host *host)

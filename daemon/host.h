@@ -17,9 +17,9 @@
 typedef struct Host Host;
 
 typedef enum HostState {
-        HOST_STARTING, /* the worker is coming up, or its hardware is not there yet (see LastError) */
+        HOST_STARTING, /* the worker is coming up */
         HOST_RUNNING,
-        HOST_FAILING,    /* the worker works, its plugin says errors */
+        HOST_FAILING,    /* the worker works, its plugin says errors: of open() or of read() */
         HOST_SILENT,     /* warned: no answer */
         HOST_RESTARTING, /* waiting for the next start */
         HOST_STUCK,      /* killed, but in uninterruptible sleep: not replaced until it is gone */
@@ -67,8 +67,9 @@ int host_set_interval(Host *host, double interval_sec);
 const char *host_name(const Host *host);
 const char *host_plugin(const Host *host);
 HostState host_state(const Host *host);
-/* "" if none. What a plugin said goes when it works again; how a worker ended stays until the next has been
- * healthy for 60 s. */
+/* "" if none. What a plugin said goes when it works again; that a value was dropped, with the next good one
+ * of its channel; that it gives too many, when that is over. How a worker ended stays until the next has
+ * been healthy for 60 s, in a row. Of several the most urgent. */
 const char *host_last_error(const Host *host);
 uint64_t host_samples(const Host *host); /* handed on; since the daemon's start */
 uint64_t host_dropped(const Host *host); /* over the rate limit or malformed */

@@ -35,9 +35,10 @@ typedef enum WireType {
 } WireType;
 
 typedef enum WireFailure {
-        WIRE_FAILED_LOAD = 1, /* no such plugin, not one of ours: the worker exits */
-        WIRE_FAILED_OPEN = 2, /* open() failed, or the hardware is gone: the worker tries again */
-        WIRE_FAILED_READ = 3, /* read() failed: it is called again at the next interval */
+        WIRE_FAILED_LOAD = 1,   /* no such plugin, not one of ours: the worker exits */
+        WIRE_FAILED_OPEN = 2,   /* open() failed, or the hardware is gone: the worker tries again */
+        WIRE_FAILED_READ = 3,   /* read() failed: it is called again at the next interval */
+        WIRE_FAILED_MEMORY = 4, /* open() or read() has no memory left: the worker exits */
 } WireFailure;
 
 /* What of the sandbox holds. */

@@ -19,6 +19,10 @@
  * and the folder of the plugins, and read and write /dev as its user may. It may have threads of its own,
  * but these leave plugd's functions alone. Standard error ends up in plugd's log.
  *
+ * A worker may have 64 MiB of memory of its own (RLIMIT_DATA): what it allocates, its writable mappings, its
+ * threads' stacks (8 MiB each, unless made smaller). Beyond that malloc() returns NULL. When open() or
+ * read() returns -ENOMEM, plugd takes it that the instance leaks, ends the worker and starts another.
+ *
  * Functions return 0 or more for success and a negative errno value for failure. The text last given to
  * log() at PLUGD_ERROR in a call that then fails becomes the sensor's LastError, so say there what failed,
  * on what, why and what to do. Without one, plugd makes do with the errno value's name.
@@ -97,8 +101,8 @@ struct plugd_channel {
         const char *help; /* a sentence; NULL */
 };
 #define PLUGD_READABLE UINT32_C(1)
-#define PLUGD_WRITABLE UINT32_C(2)
-#define PLUGD_CHANNELS_MAX 1024 /* of one plugin or instance */
+#define PLUGD_WRITABLE UINT32_C(2) /* needs write(), which this version of plugd does not call yet */
+#define PLUGD_CHANNELS_MAX 1024    /* of one plugin or instance */
 
 enum plugd_priority {
         PLUGD_ERROR = 3,
@@ -118,7 +122,9 @@ struct plugd_host {
         /* Hands a value over, taken at when_ns (0: now). channel is an index into the descriptor's
          * channels, or what declare() returned. -EINVAL: no such channel, another type than the channel's
          * (an integer for a number is taken), not UTF-8, not finite, or called in open(), which read()
-         * follows at once; -EMSGSIZE: too long. Text that isn't JSON is taken, and dropped by plugd. */
+         * follows at once; -EMSGSIZE: too long. Why is said in the log, the first time for each channel, and
+         * becomes the LastError if read() returns the same and has logged no error of its own. Text that
+         * isn't JSON is taken, and dropped by plugd, which says so in LastError until a good value comes. */
         int (*emit)(const struct plugd_host *host, uint32_t channel, const struct plugd_value *value,
                 int64_t when_ns);
 
@@ -135,7 +141,8 @@ struct plugd_host {
 
         /* Adds a channel, of which the host makes a copy; only in open(), and only where the descriptor has
          * no channels. Each open() begins anew. Returns its index for emit(); -EEXIST: there is one of this
-         * name; -EINVAL for a bad name, type or flags; -ENOSPC: there are PLUGD_CHANNELS_MAX. */
+         * name; -EINVAL for a bad name, type or flags, or a writable one where there is no write();
+         * -ENOSPC: there are PLUGD_CHANNELS_MAX. */
         int (*declare)(const struct plugd_host *host, const struct plugd_channel *channel);
 
         /* As option(), of one group of a PLUGD_GROUPS option. */
@@ -166,10 +173,13 @@ struct plugd_plugin {
 
         /* A descriptor that becomes readable when read() should be called beside the interval, or a negative
          * number. Asked for after open(). The plugin keeps it, and read() has to take what makes it
-         * readable. Several? Put them into an epoll descriptor. May be NULL. */
+         * readable: where it emits nothing and leaves it readable 100 times in a row, plugd warns, and looks
+         * at it every 10 ms at most. Several? Put them into an epoll descriptor. May be NULL. */
         int (*event_fd)(void *instance);
 
-        /* Sets a writable channel, to a value of the channel's type. May be NULL if there is none. */
+        /* Sets a writable channel, to a value of the channel's type. May be NULL if there is none; a
+         * writable channel without it is refused. This version of plugd does not call it yet: it checks that
+         * it is there, and no more. */
         int (*write)(void *instance, uint32_t channel, const struct plugd_value *value);
 
         /* Ends an instance. Not called after an open() that failed. */

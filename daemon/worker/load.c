@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "group.h"
 #include "util/text.h"
 #include "worker.h"
 
@@ -174,6 +175,12 @@ static int check_options(const struct plugd_option *options, size_t n, bool nest
                                 text_set(ret_error, "two of its options have the name '%s'", name);
                                 return -EINVAL;
                         }
+                if (!nested && group_key_taken(name)) {
+                        text_set(ret_error,
+                                "it calls an option \"%s\", and that is plugd's own key for every sensor",
+                                name);
+                        return -EINVAL;
+                }
                 r = check_option(options + i, nested, ret_error);
                 if (r < 0)
                         return r;
@@ -181,17 +188,19 @@ static int check_options(const struct plugd_option *options, size_t n, bool nest
         return 0;
 }
 
-int channel_check(const struct plugd_channel *channel)
+const char *channel_fault(const struct plugd_plugin *plugin, const struct plugd_channel *channel)
 {
         const uint32_t known = PLUGD_READABLE | PLUGD_WRITABLE;
 
         if (!channel->name || !channel_name_valid(channel->name))
-                return -EINVAL;
+                return "its name is not one of levels with / between them, without + and #";
         if (channel->type < PLUGD_BOOLEAN || channel->type > PLUGD_JSON)
-                return -EINVAL;
+                return "its type is none that a channel has";
         if ((channel->flags & known) == 0 || (channel->flags & ~known) != 0)
-                return -EINVAL;
-        return text_good(channel->unit) && text_good(channel->help) ? 0 : -EINVAL;
+                return "it is neither readable nor writable, or has unknown flags";
+        if ((channel->flags & PLUGD_WRITABLE) && !plugin->write)
+                return "it is writable, but the plugin has no write()";
+        return text_good(channel->unit) && text_good(channel->help) ? NULL : "its texts are not UTF-8";
 }
 
 static int check_channels(const struct plugd_plugin *plugin, char **ret_error)
@@ -203,13 +212,10 @@ static int check_channels(const struct plugd_plugin *plugin, char **ret_error)
         }
         for (size_t i = 0; i < plugin->n_channels; i++) {
                 const struct plugd_channel *channel = plugin->channels + i;
+                const char *fault = channel_fault(plugin, channel);
 
-                if (channel_check(channel) < 0) {
-                        text_set(ret_error,
-                                "channel %zu needs a name of levels without + and #, a type, and to be "
-                                "readable "
-                                "or writable",
-                                i + 1);
+                if (fault) {
+                        text_set(ret_error, "channel %zu: %s", i + 1, fault);
                         return -EINVAL;
                 }
                 for (size_t j = 0; j < i; j++)

@@ -20,8 +20,10 @@
 #define ALIVE_SHORTEST_USEC (1 * USEC_PER_SEC)
 #define NEVER UINT64_MAX
 
-/* So many events in a row of which read() made nothing: its descriptor is stuck, and would keep us busy. */
+/* So many reads in a row made nothing of an event and left its descriptor readable: it would keep us busy
+ * for nothing, and gets a pause after each from now on, until it has been seen not readable. */
 #define IDLE_EVENTS_MAX 100
+#define IDLE_PAUSE_USEC (10 * USEC_PER_MSEC)
 
 typedef struct Loop {
         int wire;
@@ -33,9 +35,11 @@ typedef struct Loop {
         uint64_t retry_usec;           /* how long to wait after the next open that fails */
         int event_fd;
         unsigned idle_events;
-        bool event_muted; /* until the next read by interval */
-        bool failing;     /* read() has failed, and the host knows */
-        bool stop;
+        uint64_t event_pause_usec; /* not polled until then; 0: no pause */
+        bool event_blamed;         /* a descriptor that stays readable has been told of */
+        bool event_muted;          /* until the next read by interval */
+        bool failing;              /* read() has failed, and the host knows */
+        bool stop, exhausted;      /* exhausted: the plugin has no memory left */
 } Loop;
 
 static int set_interval(Loop *loop, BytesReader *body)
@@ -148,14 +152,45 @@ static void close_and_retry(Loop *loop)
 
 static void open_instance(Loop *loop)
 {
-        if (instance_open(&loop->instance) < 0) {
+        int r = instance_open(&loop->instance);
+
+        if (r < 0) {
+                loop->exhausted = r == -ENOMEM;
                 close_and_retry(loop);
                 return;
         }
         loop->event_fd = instance_event_fd(&loop->instance);
-        loop->event_muted = false;
+        loop->event_muted = loop->event_blamed = false;
         loop->idle_events = 0;
+        loop->event_pause_usec = 0;
         loop->next_usec = loop->instance.plugin->read ? clock_monotonic_usec() : NEVER;
+}
+
+static bool event_pending(const Loop *loop)
+{
+        struct pollfd polled = {.fd = loop->event_fd, .events = POLLIN};
+
+        return poll(&polled, 1, 0) > 0;
+}
+
+/* After a read by event: has it taken what made the descriptor readable? */
+static void look_after_event(Loop *loop, bool emitted)
+{
+        if (emitted || !event_pending(loop)) {
+                loop->idle_events = 0;
+                return;
+        }
+        if (loop->idle_events < IDLE_EVENTS_MAX)
+                loop->idle_events++;
+        if (loop->idle_events < IDLE_EVENTS_MAX)
+                return;
+        loop->event_pause_usec = clock_monotonic_usec() + IDLE_PAUSE_USEC;
+        if (loop->event_blamed)
+                return;
+        loop->event_blamed = true;
+        outlet_log(&loop->outlet, PLUGD_WARNING,
+                "read() returned, but event_fd is still readable, and has to be emptied by read(): it is "
+                "looked at every 10 ms at most until it is");
 }
 
 static void read_instance(Loop *loop, bool by_event)
@@ -167,6 +202,7 @@ static void read_instance(Loop *loop, bool by_event)
                 close_and_retry(loop);
                 return;
         }
+        loop->exhausted = r == -ENOMEM;
         if (r < 0 && r != -EAGAIN) {
                 loop->failing = loop->event_muted = true;
                 return;
@@ -176,15 +212,8 @@ static void read_instance(Loop *loop, bool by_event)
         if (loop->failing)
                 outlet_frame(&loop->outlet, WIRE_RECOVERED);
         loop->failing = false;
-
-        loop->idle_events = by_event && loop->instance.emitted == emitted ? loop->idle_events + 1 : 0;
-        if (loop->idle_events == IDLE_EVENTS_MAX)
-                outlet_log(&loop->outlet, PLUGD_WARNING,
-                        "its event descriptor stays readable though read() finds nothing: it is asked at "
-                        "the "
-                        "interval only");
-        if (loop->idle_events >= IDLE_EVENTS_MAX)
-                loop->event_muted = true;
+        if (by_event)
+                look_after_event(loop, loop->instance.emitted > emitted);
 }
 
 static void on_time(Loop *loop, uint64_t now_usec)
@@ -218,16 +247,20 @@ static uint64_t show_life(Loop *loop)
 static int wait_for_something(Loop *loop, uint64_t until_usec)
 {
         uint64_t now_usec = clock_monotonic_usec();
-        uint64_t wait_usec = until_usec > now_usec ? until_usec - now_usec : 0;
+        bool pausing = loop->event_pause_usec > now_usec, muted = loop->event_muted || pausing;
+        uint64_t end_usec = pausing ? MIN(until_usec, loop->event_pause_usec) : until_usec;
+        uint64_t wait_usec = end_usec > now_usec ? end_usec - now_usec : 0;
         struct timespec timeout = {
                 (time_t) (wait_usec / USEC_PER_SEC), (long) (wait_usec % USEC_PER_SEC) * 1000};
         struct pollfd polled[2] = {
                 {.fd = loop->wire, .events = POLLIN},
-                {.fd = loop->event_muted ? -1 : loop->event_fd, .events = POLLIN},
+                {.fd = muted ? -1 : loop->event_fd, .events = POLLIN},
         };
 
         if (ppoll(polled, 2, &timeout, NULL) < 0)
                 return errno == EINTR ? 0 : -errno;
+        if (!muted && !polled[1].revents)
+                loop->idle_events = 0;
         if (polled[0].revents) {
                 int r = listen_to_host(loop);
 
@@ -249,14 +282,19 @@ static int go_round(Loop *loop)
         int r = 0;
 
         loop->next_usec = clock_monotonic_usec();
-        while (r == 0 && !loop->stop && loop->outlet.error == 0) {
+        while (r == 0 && !loop->stop && !loop->exhausted && loop->outlet.error == 0) {
                 uint64_t now_usec = clock_monotonic_usec(), life_usec;
 
                 if (now_usec >= loop->next_usec)
                         on_time(loop, now_usec);
+                if (loop->exhausted)
+                        break;
                 life_usec = show_life(loop);
                 r = wait_for_something(loop, MIN(loop->next_usec, life_usec));
         }
+        outlet_flush(&loop->outlet); /* before close(), which may come to harm */
+        if (loop->exhausted && r == 0)
+                r = -ENOMEM;
         return r < 0 ? r : loop->outlet.error;
 }
 
@@ -305,6 +343,8 @@ int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t s
         loop.instance.options = options;
         options = (struct plugd_group){0};
         r = go_round(&loop);
+        if (r == -ENOMEM && !loop.exhausted)
+                fprintf(stderr, "no memory left of the %d MiB that a worker may have\n", WORKER_MEMORY_MIB);
         instance_deinit(&loop.instance);
         outlet_flush(&loop.outlet);
 

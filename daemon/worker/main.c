@@ -127,13 +127,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
 }
 
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__
-#endif
-#endif
-
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WORKER_SANITIZED
 /* The leak checker wants to ptrace, which the sandbox doesn't let it. */
 const char *__asan_default_options(void);
 __attribute__((visibility("default"))) const char *__asan_default_options(void)

@@ -46,7 +46,7 @@ void outlet_failed(Outlet *outlet, WireFailure what, int error, const char *sent
         size_t mark = wire_begin(&outlet->bytes, WIRE_FAILED);
 
         bytes_put_u8(&outlet->bytes, (uint8_t) what);
-        bytes_put_u32(&outlet->bytes, (uint32_t) -error);
+        bytes_put_u32(&outlet->bytes, 0U - (uint32_t) error);
         bytes_put_string(&outlet->bytes, sentence);
         wire_end(&outlet->bytes, mark);
 }

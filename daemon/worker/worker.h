@@ -13,9 +13,22 @@
 #include "util/macros.h"
 #include "wire.h"
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define WORKER_SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define WORKER_SANITIZED
+#endif
+
+/* Of its own, as plugin.h has it: what it allocates, writable mappings, threads' stacks. */
+#define WORKER_MEMORY_MIB 64
+
 /* --- sandbox: main steps in sandbox.c, the parts in sandbox-*.c --------------------------------------- */
 
-/* Shuts this process in, for good. What holds (WIRE_SANDBOX_*); words gets what does not, and why, or "". */
+/* Shuts this process in, for good, memory included. What holds (WIRE_SANDBOX_*); words gets what does not,
+ * and why, or "". */
 uint32_t sandbox_enter(const char *plugin_folder, char words[static 256]);
 int sandbox_seccomp(void);                       /* 0 or -errno */
 int sandbox_landlock(const char *plugin_folder); /* 0 or -errno */
@@ -28,8 +41,8 @@ int plugin_load(const char *folder, const char *name, const struct plugd_plugin 
 int plugin_check(const struct plugd_plugin *plugin, const char *name, char **ret_error);
 /* Prints what descriptor.h wants to read. 0 or -errno. */
 int plugin_describe(const struct plugd_plugin *plugin, FILE *out);
-/* Of the descriptor, or given to declare(). 0 or -EINVAL. */
-int channel_check(const struct plugd_channel *channel);
+/* Of the descriptor, or given to declare(): what is wrong with it, or NULL. */
+const char *channel_fault(const struct plugd_plugin *plugin, const struct plugd_channel *channel);
 
 /* --- outlet: what goes to the host, in batches -------------------------------------------------------- */
 
@@ -50,22 +63,31 @@ void outlet_failed(Outlet *outlet, WireFailure what, int error, const char *sent
 
 #define INSTANCE_TEXT_MAX 1024
 
+typedef struct InstanceChannel {
+        struct plugd_channel is; /* a copy, of a declared channel too */
+        bool blamed;             /* a value that emit() refused has been told of */
+} InstanceChannel;
+
 typedef struct Instance {
         const struct plugd_plugin *plugin;
         struct plugd_group options;
         struct plugd_host host;
         Outlet *outlet;
-        struct plugd_channel *channels; /* copies, of declared channels too */
+        InstanceChannel *channels;
         size_t n_channels;
-        void *data; /* the plugin's own */
-        bool open, opening;
+        void *data;                 /* the plugin's own */
+        bool open, opening, blamed; /* blamed: for an emit() on no channel at all */
         uint64_t emitted;
         char error[INSTANCE_TEXT_MAX]; /* what it last logged as an error in the call under way; "" */
+        char refusal[512];             /* why emit() last refused a value in the call under way; "" */
+        int refusal_error;             /* what it returned then */
+        bool refusal_new; /* the first of its channel: to be told whatever becomes of the call */
 } Instance;
 
 void instance_init(Instance *instance, const struct plugd_plugin *plugin, Outlet *outlet);
 void instance_deinit(Instance *instance);
-/* 0 and OPENED told to the host, or the plugin's -errno and that told. */
+/* 0 and OPENED told to the host, or the plugin's -errno and that told. After -ENOMEM, also of read(), this
+ * process is of no more use. */
 int instance_open(Instance *instance);
 /* What the plugin said, -ENODEV and other failures told to the host. -EAGAIN is told to nobody. */
 int instance_read(Instance *instance);

@@ -24,7 +24,9 @@ static const struct plugd_option options[] = {
 };
 
 static const struct plugd_channel channels[] = {
-#ifdef BAD_CHANNEL
+#ifdef BAD_WRITABLE
+        {.name = "fan", .type = PLUGD_NUMBER, .flags = PLUGD_READABLE | PLUGD_WRITABLE},
+#elif defined(BAD_CHANNEL)
         {.name = "all/of/+", .type = PLUGD_NUMBER, .flags = PLUGD_READABLE},
 #else
         {.name = "value", .type = PLUGD_NUMBER, .flags = PLUGD_READABLE},

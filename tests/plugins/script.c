@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,9 +21,9 @@ static const struct plugd_option options[] = {
                 .name = "script",
                 .type = PLUGD_STRING,
                 .fallback = "ok",
-                .help = "Words: ok again gone fail mute wrong nan binary text json nojson boolean integer "
-                        "past future "
-                        "monotonic long print shout log crash",
+                .help = "Words: ok again gone fail mute errno wrong nan binary nowhere badnan badtype text "
+                        "json nojson boolean number past future long longest quotes print shout chat log "
+                        "crash leak stuck; crash-in-close, of which read() makes nothing",
         },
         {.name = "open_failures", .type = PLUGD_INTEGER, .fallback = "0", .min = 0, .max = 100},
         {.name = "slow", .type = PLUGD_NUMBER, .fallback = "0", .min = 0, .max = 60, .unit = "s"},
@@ -43,6 +46,9 @@ typedef struct Script {
         const char *next;
         double slow_sec;
         int64_t reads;
+        int event_fd; /* -1, or readable until read() has been called often */
+        bool crash_in_close;
+        void *volatile leaked;
 } Script;
 
 /* Opens of this process, whatever instance: it is the worker's patience that is looked at. */
@@ -92,6 +98,16 @@ static int emit_long(Script *script, size_t size)
         return r;
 }
 
+/* Within the limit until each of them is escaped. */
+static int emit_quotes(Script *script)
+{
+        char text[40001];
+
+        memset(text, '"', sizeof(text) - 1);
+        text[sizeof(text) - 1] = '\0';
+        return emit_string(script, TEXT, PLUGD_STRING, text);
+}
+
 static int log_all(const struct plugd_host *host)
 {
         host->log(host, PLUGD_ERROR, "an error that is none of this call");
@@ -103,11 +119,46 @@ static int log_all(const struct plugd_host *host)
         return 0;
 }
 
+/* Takes 4 MiB, and never gives them back. */
+static int leak(Script *script)
+{
+        void *memory = malloc(4 << 20);
+
+        if (!memory)
+                return -ENOMEM;
+        memset(memory, 1, 4 << 20);
+        script->leaked = memory;
+        return emit_integer(script, script->reads, 0);
+}
+
+/* Leaves its event descriptor readable for a long time, and says how far it has come. */
+static int stay_stuck(Script *script)
+{
+        uint64_t value;
+
+        if (script->reads % 50 == 0)
+                script->host->log(script->host, PLUGD_NOTICE, "read %lld times", (long long) script->reads);
+        return script->reads == 200 && read(script->event_fd, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int chat(const struct plugd_host *host)
+{
+        for (int i = 0; i < 10; i++)
+                host->log(host, PLUGD_WARNING, "chat %d", i);
+        return 0;
+}
+
 static int shout(void)
 {
         for (int i = 0; i < 20000; i++)
                 fprintf(stderr, "shout %d\n", i);
         return 0;
+}
+
+static void die(void)
+{
+        signal(SIGABRT, SIG_DFL);
+        abort();
 }
 
 static int perform(Script *script, const char *word)
@@ -129,6 +180,22 @@ static int perform(Script *script, const char *word)
         }
         if (strcmp(word, "mute") == 0)
                 return -EIO;
+        if (strcmp(word, "errno") == 0)
+                return -99999;
+        if (strcmp(word, "badnan") == 0)
+                return emit_at(script, NUMBER, (struct plugd_value){.type = PLUGD_NUMBER, .number = NAN}, 0);
+        if (strcmp(word, "badtype") == 0)
+                return emit_string(script, BOOLEAN, PLUGD_STRING, "yes");
+        if (strcmp(word, "quotes") == 0)
+                return emit_quotes(script);
+        if (strcmp(word, "leak") == 0)
+                return leak(script);
+        if (strcmp(word, "stuck") == 0)
+                return stay_stuck(script);
+        if (strcmp(word, "chat") == 0)
+                return chat(host);
+        if (strcmp(word, "crash-in-close") == 0)
+                return 0;
         if (strcmp(word, "wrong") == 0)
                 return report(script, emit_string(script, NUMBER, PLUGD_STRING, "no number"));
         if (strcmp(word, "nan") == 0)
@@ -165,7 +232,7 @@ static int perform(Script *script, const char *word)
         if (strcmp(word, "log") == 0)
                 return log_all(host);
         if (strcmp(word, "crash") == 0)
-                abort();
+                die();
         host->log(host, PLUGD_ERROR, "the script has a word that nobody knows: '%s'", word);
         return -EINVAL;
 }
@@ -188,7 +255,16 @@ static int script_open(const struct plugd_host *host, void **ret_instance)
                 .host = host,
                 .next = host->option(host, "script")->string,
                 .slow_sec = host->option(host, "slow")->number,
+                .event_fd = -1,
         };
+        script->crash_in_close = strstr(script->next, "crash-in-close") != NULL;
+        if (strstr(script->next, "stuck")) {
+                script->event_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+                if (script->event_fd < 0) {
+                        free(script);
+                        return -errno;
+                }
+        }
         *ret_instance = script;
         return 0;
 }
@@ -208,8 +284,27 @@ static int script_read(void *instance)
         return perform(script, word);
 }
 
+static int script_event_fd(void *instance)
+{
+        return ((const Script *) instance)->event_fd;
+}
+
+static int script_write(void *instance, uint32_t channel, const struct plugd_value *value)
+{
+        (void) instance;
+        (void) channel;
+        (void) value;
+        return -ENOTSUP;
+}
+
 static void script_close(void *instance)
 {
+        Script *script = instance;
+
+        if (script->crash_in_close)
+                die();
+        if (script->event_fd >= 0)
+                close(script->event_fd);
         free(instance);
 }
 
@@ -224,5 +319,7 @@ const struct plugd_plugin plugd_plugin_v1 = {
         .n_channels = sizeof(channels) / sizeof(channels[0]),
         .open = script_open,
         .read = script_read,
+        .event_fd = script_event_fd,
+        .write = script_write,
         .close = script_close,
 };

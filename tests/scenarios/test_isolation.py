@@ -2,12 +2,15 @@
 """A plugin can do no harm: whatever becomes of one worker, the other sensors and the connection don't notice."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 from conftest import sim
-from harness import BUILD, children, process_alive, wait_for
+from harness import BUILD, WORKER, children, process_alive, wait_for
+
+SANITIZED = b"__asan_init" in WORKER.read_bytes()
 
 
 class Watch:
@@ -66,6 +69,16 @@ def test_plugin_that_ends_badly(scene, how):
     watch.unharmed()
 
 
+def test_a_crash_loop_is_seen_while_it_runs(scene):
+    """Good samples between two crashes don't hide how the worker ended."""
+    gateway = scene.online(sim("ill", interval=0.1, misbehave="crash", after=15))
+    wait_for(lambda: gateway.sensor("ill")["Restarts"] >= 1, "it is started again", 30)
+    samples = gateway.sensor("ill")["Samples"]
+    wait_for(lambda: gateway.sensor("ill")["Samples"] > samples + 3, "it gives samples")
+    sensor = gateway.sensor("ill")
+    assert (sensor["State"], sensor["LastError"]) == ("running", "worker ended by signal 11 (Segmentation fault)")
+
+
 def test_plugin_that_hangs(scene):
     gateway, watch = watched(scene, misbehave="hang", after=5)
     wait_for(lambda: gateway.sensor("ill")["State"] == "silent", "it is warned about", 16)
@@ -85,7 +98,53 @@ def test_plugin_that_floods(scene):
     begin = gateway.sensor("steady")["Samples"]
     wait_for(lambda: gateway.sensor("steady")["Samples"] >= begin + seconds / 0.02, "two seconds pass", 30)
     assert scene.platform.count(channel="Sim/ill") - first <= 100 * (seconds + 4)
+    assert re.fullmatch(r"gives more than 100 samples a second \(rate_limit\); \d+ dropped", gateway.sensor("ill")["LastError"])
     gateway.stop()
+
+
+@pytest.fixture
+def scripted(scene):
+    """scripted(sensor=script, …): a gateway with a steady sensor and these, of the plugin that does what it is told."""
+    plugins = scene.folder / "plugins"
+    plugins.mkdir()
+    for path in (BUILD / "plugins" / "sim.so", BUILD / "tests" / "plugins" / "script.so"):
+        (plugins / path.name).write_bytes(path.read_bytes())
+
+    def make(**scripts):
+        sensors = [{"name": name, "plugin": "script", "channel": f"Script/{name}", "interval": 0.2, "script": script,
+                    "open_failures": 100 if name == "closed" else 0} for name, script in scripts.items()]
+        gateway = scene.gateway(scene.settings(sim("steady", interval=0.02), *sensors), plugins=plugins).start()
+        return gateway.wait_online()
+    return make
+
+
+def test_what_is_wrong_with_a_plugin_is_said(scene, scripted):
+    gateway = scripted(closed="ok", nan="badnan", text="nojson", leaking="leak", odd="errno")
+    watch = Watch(scene, gateway)
+
+    def says(name, state, text):
+        def holds():
+            sensor = gateway.sensor(name)
+            return sensor["State"] == state and text in sensor["LastError"]
+        wait_for(holds, f"{name} is {state}: {text}", 30)
+    says("closed", "failing", "of the script fails: wait")
+    says("nan", "failing", "emit() on 'number': NaN is no JSON number")
+    says("text", "running", "a value of channel 'Script/text/json' is dropped: it is not JSON")
+    says("odd", "failing", "returned -99999, which is no errno value")
+    assert gateway.log.count("NaN is no JSON number") == 1
+    assert gateway.log.count("it is not JSON") == 1
+    if not SANITIZED:
+        wait_for(lambda: "no memory left of the 64 MiB" in gateway.sensor("leaking")["LastError"], "it has leaked", 30)
+        wait_for(lambda: gateway.sensor("leaking")["Restarts"] >= 1, "it is started again")
+    watch.unharmed()
+
+
+def test_a_crash_on_the_way_out_is_said(scene, scripted):
+    gateway = scripted(ill="ok crash-in-close")
+    wait_for(lambda: gateway.sensor("ill")["Samples"] > 0, "it works")
+    gateway.call("Restart", path="/com/cloudplugs/Gateway1/sensors/ill", interface="com.cloudplugs.Gateway1.Sensor")
+    wait_for(lambda: "asked to stop, but ended by signal 6 (Aborted) instead of closing plugin 'script'" in gateway.log,
+             "the log has it")
 
 
 def test_restart_on_request(scene):

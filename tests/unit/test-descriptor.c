@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "descriptor.h"
+#include "group.h"
 #include "util/text.h"
 
 static Descriptor *parse(const char *text)
@@ -189,12 +190,12 @@ static void test_host_keys(void **state)
         size_t n = 0;
 
         (void) state;
-        for (; descriptor_host_keys[n]; n++) {
+        for (; group_host_keys[n]; n++) {
                 _cleanup_(freep) char *text = text_printf(
                         "{\"abi\":1,\"name\":\"x\",\"options\":[{\"name\":\"%s\",\"type\":\"string\"}]}",
-                        descriptor_host_keys[n]);
+                        group_host_keys[n]);
                 _cleanup_(freep) char *sentence = text_printf(
-                        "the plugin x can't be used: it calls an option \"%s\"", descriptor_host_keys[n]);
+                        "the plugin x can't be used: it calls an option \"%s\"", group_host_keys[n]);
 
                 assert_refused(text, strlen(text), sentence);
         }

@@ -31,6 +31,15 @@
 #include "util/text.h"
 #include "wire.h"
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED
+#endif
+
 static sd_event *event;
 static Paths paths, test_paths, fake_paths;
 
@@ -60,6 +69,15 @@ static void forget_log(void)
 {
         logged[0] = '\0';
         logged_size = logged_lines = 0;
+}
+
+static size_t count_logged(const char *text)
+{
+        size_t n = 0;
+
+        for (const char *found = logged; (found = strstr(found, text)); found++)
+                n++;
+        return n;
 }
 
 /* --- sensors ------------------------------------------------------------------------------------------ */
@@ -204,6 +222,11 @@ static bool sampled(const Sensor *sensor)
         return sensor->n > 0;
 }
 
+static bool sampled_json(const Sensor *sensor)
+{
+        return strcmp(sensor->channel, "Some/Where/json") == 0;
+}
+
 static bool sampled_20(const Sensor *sensor)
 {
         return sensor->n >= 20;
@@ -290,6 +313,23 @@ static void steady_start(Sensor *steady)
         assert_true(until(sampled, steady, 10));
 }
 
+/* Gives what a file in the worker's /proc says behind a key. */
+static void proc_status(pid_t pid, const char *key, char *ret, size_t size)
+{
+        char path[64], line[256];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+        file = fopen(path, "re");
+        assert_non_null(file);
+        ret[0] = '\0';
+        while (fgets(line, sizeof(line), file))
+                if (strncmp(line, key, strlen(key)) == 0)
+                        snprintf(ret, size, "%.*s", (int) strcspn(line + strlen(key), "\n"),
+                                line + strlen(key));
+        fclose(file);
+}
+
 /* --- a sensor that works ------------------------------------------------------------------------------ */
 
 static void test_a_good_sensor(void **state)
@@ -363,12 +403,42 @@ static void test_a_value_that_is_not_json(void **state)
 
         (void) state;
         forget_log();
-        script_start(&sensor, 0.02, "nojson ok", 0);
+        script_start(&sensor, 0.02, "nojson nojson ok", 0);
         assert_true(until(sampled_20, &sensor, 10));
-        assert_int_equal(host_dropped(sensor.host), 1);
+        assert_int_equal(host_dropped(sensor.host), 2);
+        assert_error(&sensor, "a value of channel 'Some/Where/json' is dropped: it is not JSON");
+        assert_int_equal(logged_lines, 2); /* that, once, and emit() in open() */
         assert_true(
                 was_logged("<4>script: a value of channel 'Some/Where/json' is dropped: it is not JSON"));
         assert_int_equal(host_state(sensor.host), HOST_RUNNING);
+        sensor_end(&sensor);
+        assert_true(was_logged("<4>script: 1 more dropped; the last: a value of channel 'Some/Where/json'"));
+
+        /* It goes with the next good one of its channel, and is another error than being too long. */
+        script_start(&sensor, 0.3, "nojson json quotes ok", 0);
+        assert_true(until(wrong, &sensor, 10));
+        assert_error(&sensor, "it is not JSON");
+        assert_true(until(sampled_json, &sensor, 10));
+        assert_string_equal(host_last_error(sensor.host), "");
+        assert_true(until(wrong, &sensor, 10));
+        assert_error(&sensor, "a value of channel 'Some/Where/text' is dropped: it is too long");
+        assert_int_equal(host_dropped(sensor.host), 2);
+        sensor_end(&sensor);
+}
+
+static void test_an_emit_that_is_wrong(void **state)
+{
+        Sensor sensor;
+
+        (void) state;
+        forget_log();
+        script_start(&sensor, 0.3, "badnan ok", 0);
+        assert_true(until(failing, &sensor, 10));
+        assert_error(&sensor, "emit() on 'number': NaN is no JSON number");
+        assert_true(was_logged("<4>script: emit() on 'number': NaN is no JSON number"));
+        assert_true(until(sampled, &sensor, 10));
+        assert_true(until(running, &sensor, 10));
+        assert_string_equal(host_last_error(sensor.host), "");
         sensor_end(&sensor);
 }
 
@@ -443,11 +513,11 @@ static void test_hardware_that_is_not_there_yet(void **state)
         (void) state;
         script_start(&sensor, 0.05, "ok gone", 1);
         assert_true(until(wrong, &sensor, 10));
-        assert_int_equal(host_state(sensor.host), HOST_STARTING);
+        assert_int_equal(host_state(sensor.host), HOST_FAILING);
         assert_error(&sensor, "open 1 of the script fails: wait");
         assert_true(until(running, &sensor, 10));
         assert_string_equal(host_last_error(sensor.host), "");
-        assert_true(until(starting, &sensor, 10));
+        assert_true(until(failing, &sensor, 10));
         assert_error(&sensor, "the script is gone: put it back");
         assert_true(until(running, &sensor, 10));
         assert_int_equal(host_restarts(sensor.host), 0);
@@ -522,6 +592,77 @@ static void test_workers_that_end(void **state)
                 assert_unharmed(&steady, pid, 0.02);
         }
         sensor_end(&steady);
+}
+
+/* Between two crashes it looks well: how it ended is still to be seen, whatever else comes and goes. */
+static void test_a_crash_is_not_forgotten(void **state)
+{
+        Sensor ill;
+
+        (void) state;
+        script_start(&ill, 0.2, "fail ok ok crash", 0);
+        assert_true(until(restarting, &ill, 10));
+        assert_error(&ill, "worker ended by signal 6 (Aborted)");
+        for (int i = 0; i < 2; i++) {
+                assert_true(until(failing, &ill, 10));
+                assert_error(&ill, "the script says fail");
+                ill.n = 0;
+                assert_true(until(sampled, &ill, 10));
+                assert_int_equal(host_state(ill.host), HOST_RUNNING);
+                assert_error(&ill, "worker ended by signal 6 (Aborted)");
+                assert_true(until(restarting, &ill, 10));
+        }
+        sensor_end(&ill);
+}
+
+static void test_a_worker_that_leaks(void **state)
+{
+#ifdef SANITIZED
+        (void) state;
+        skip();
+#else
+        uint64_t most_kib = 0;
+        char text[64];
+        Sensor ill;
+
+        (void) state;
+        script_start(&ill, 0.05, "leak", 0);
+        while (host_restarts(ill.host) < 2) {
+                run_for(0.05);
+                if (!running(&ill))
+                        continue;
+                proc_status(host_pid(ill.host), "VmRSS:", text, sizeof(text));
+                most_kib = MAX(most_kib, strtoull(text, NULL, 10));
+                assert_true(ill.n < 50);
+        }
+        print_message("leaking: %llu KiB at most\n", (unsigned long long) most_kib);
+        assert_in_range(most_kib, 30 * 1024, 70 * 1024);
+        assert_error(&ill, "no memory left of the 64 MiB");
+        sensor_end(&ill);
+#endif
+}
+
+/* Who is restarted or stopped may come to harm on the way out: that is said. */
+static void test_a_crash_in_close(void **state)
+{
+        Sensor sensor;
+
+        (void) state;
+        forget_log();
+        script_start(&sensor, 0.05, "ok crash-in-close", 0);
+        assert_true(until(sampled, &sensor, 10));
+        assert_int_equal(host_restart(sensor.host), 0);
+        sensor.n = 0;
+        assert_true(until(sampled, &sensor, 10));
+        assert_true(was_logged(
+                "<4>script: its worker was asked to stop, but ended by signal 6 (Aborted) instead of "
+                "closing plugin 'script' in peace"));
+        assert_int_equal(host_restarts(sensor.host), 1);
+        forget_log();
+        host_stop(sensor.host);
+        assert_true(until(stopped, &sensor, 5));
+        assert_true(was_logged("ended by signal 6 (Aborted) instead of"));
+        sensor_end(&sensor);
 }
 
 static void test_a_worker_that_is_killed(void **state)
@@ -653,6 +794,8 @@ static void test_flood(void **state)
                 (unsigned long long) host_dropped(ill.host));
         assert_in_range(ill.n - n, 100 * seconds * 0.7, 100 * (seconds + 1.5));
         assert_true(host_dropped(ill.host) > 1000);
+        assert_error(&ill, "gives more than 100 samples a second (rate_limit); ");
+        assert_true(strtoull(strchr(host_last_error(ill.host), ';') + 1, NULL, 10) > 1000);
         assert_int_equal(host_state(ill.host), HOST_RUNNING);
         assert_int_equal(host_restarts(ill.host), 0);
         assert_true(cpu < 0.35 * seconds); /* a sanitizer takes its part of it */
@@ -687,6 +830,12 @@ static void test_flood_that_is_wanted(void **state)
         sensor_end(&steady);
 }
 
+static bool quieter(const Sensor *sensor)
+{
+        (void) sensor;
+        return was_logged("messages of its worker were left out");
+}
+
 static void test_what_libraries_print(void **state)
 {
         Sensor sensor;
@@ -706,7 +855,9 @@ static void test_what_libraries_print(void **state)
         assert_true(until(sampled, &sensor, 20));
         run_for(1.2);
         assert_true(was_logged("<4>script: shout 0\n"));
-        assert_in_range(logged_lines, 10, 100);
+        assert_true(was_logged("<4>script: its worker gives more than 20 messages a second"));
+        assert_in_range(logged_lines, 10, 30);
+        until(quieter, &sensor, 12);
         assert_true(was_logged("messages of its worker were left out"));
         assert_int_equal(host_restarts(sensor.host), 0);
         sensor_end(&sensor);
@@ -740,6 +891,7 @@ static void test_stop(void **state)
         Sensor good, hanging;
 
         (void) state;
+        forget_log();
         sim_start(&good, "good", 0.01, "none", 0);
         sim_start(&hanging, "hanging", 0.01, "hang", 3);
         assert_true(until(sampled_20, &good, 10));
@@ -751,6 +903,8 @@ static void test_stop(void **state)
         assert_true(until(stopped, &hanging, 4));
         assert_in_range((clock_monotonic_usec() - began_usec) / USEC_PER_MSEC, 1900, 4000);
         assert_false(good.gap);
+        assert_true(was_logged("<4>hanging: worker did not stop when asked to, and was killed"));
+        assert_false(was_logged("good"));
         host_stop(good.host);
         assert_int_equal(host_state(good.host), HOST_STOPPED);
 
@@ -809,23 +963,6 @@ static void test_restart(void **state)
         assert_true(until(running, &sensor, 5));
         sensor_end(&sensor);
         assert_true(count_descriptors() < descriptors);
-}
-
-/* Gives what a file in the worker's /proc says behind a key. */
-static void proc_status(pid_t pid, const char *key, char *ret, size_t size)
-{
-        char path[64], line[256];
-        FILE *file;
-
-        snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
-        file = fopen(path, "re");
-        assert_non_null(file);
-        ret[0] = '\0';
-        while (fgets(line, sizeof(line), file))
-                if (strncmp(line, key, strlen(key)) == 0)
-                        snprintf(ret, size, "%.*s", (int) strcspn(line + strlen(key), "\n"),
-                                line + strlen(key));
-        fclose(file);
 }
 
 static void test_what_a_worker_inherits(void **state)
@@ -1146,6 +1283,41 @@ static void test_stuck(void **state)
         sensor_end(&sensor);
 }
 
+/* What takes a minute: being healthy again, and the log of what goes on and on. */
+static void test_a_minute(void **state)
+{
+        uint64_t began_usec;
+        Sensor killed, dropping, chatty;
+
+        (void) state;
+        forget_log();
+        sim_start(&killed, "killed", 0.5, "none", 0);
+        script_start(&dropping, 0.1, "nojson", 0);
+        script_start(&chatty, 0.1, "chat", 0);
+        assert_true(until(sampled, &killed, 10));
+        kill(host_pid(killed.host), SIGKILL);
+        assert_true(until(restarting, &killed, 10) && until(running, &killed, 10));
+        began_usec = clock_monotonic_usec();
+        run_for(58);
+        assert_error(&killed, "worker ended by signal 9");
+        while (wrong(&killed) && clock_monotonic_usec() - began_usec < 70 * USEC_PER_SEC)
+                run_for(0.1);
+        assert_in_range((clock_monotonic_usec() - began_usec) / USEC_PER_MSEC, 59500, 63000);
+        assert_string_equal(host_last_error(killed.host), "");
+        run_for(3);
+
+        assert_true(host_dropped(dropping.host) > 200);
+        assert_error(&dropping, "it is not JSON");
+        assert_int_equal(count_logged("<4>script: a value of channel 'Some/Where/json' is dropped"), 1);
+        assert_int_equal(count_logged(" more dropped; the last: a value of channel 'Some/Where/json'"), 1);
+        assert_int_equal(count_logged("messages a second: until it is quieter"), 1);
+        assert_int_equal(count_logged("messages of its worker were left out"), 1);
+        assert_in_range(count_logged("<4>script: chat "), 10, 60);
+        sensor_end(&killed);
+        sensor_end(&dropping);
+        sensor_end(&chatty);
+}
+
 /* --- all of them -------------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -1179,6 +1351,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_a_good_sensor),
                 cmocka_unit_test(test_values_of_every_type),
                 cmocka_unit_test(test_a_value_that_is_not_json),
+                cmocka_unit_test(test_an_emit_that_is_wrong),
                 cmocka_unit_test(test_samples_that_nobody_takes),
                 cmocka_unit_test(test_interval),
                 cmocka_unit_test(test_failing_and_recovering),
@@ -1186,6 +1359,9 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_a_plugin_that_cannot_be_loaded),
                 cmocka_unit_test(test_a_worker_that_is_not_there),
                 cmocka_unit_test(test_workers_that_end),
+                cmocka_unit_test(test_a_crash_is_not_forgotten),
+                cmocka_unit_test(test_a_worker_that_leaks),
+                cmocka_unit_test(test_a_crash_in_close),
                 cmocka_unit_test(test_a_worker_that_is_killed),
                 cmocka_unit_test(test_flood),
                 cmocka_unit_test(test_flood_that_is_wanted),
@@ -1200,6 +1376,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_stuck),
                 cmocka_unit_test(test_silence),
                 cmocka_unit_test(test_whose_silence_it_was),
+                cmocka_unit_test(test_a_minute),
         };
 
         if (argc == 3 && strcmp(argv[0], "plugd-worker") == 0)

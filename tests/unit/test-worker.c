@@ -24,6 +24,15 @@
 #include "util/process.h"
 #include "wire.h"
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED
+#endif
+
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 
 typedef struct Worker {
@@ -278,6 +287,9 @@ static void test_describe_what_is_no_plugin(void **state)
                 {"bad-range", "option 'address': its range"},
                 {"bad-channel", "channel 1"},
                 {"bad-twins", "'twin'"},
+                {"bad-writable", "channel 1: it is writable, but the plugin has no write()"},
+                {"host-key",
+                        "it calls an option \"interval\", and that is plugd's own key for every sensor"},
                 {"absent", "absent.so: No such file"},
                 {"../script", "letters, digits"},
                 {"", "letters, digits"},
@@ -485,6 +497,103 @@ static void test_failing_read(void **state)
         expect_failure(&worker, WIRE_FAILED_READ, EIO, "read() of plugin 'script' failed");
         worker_wait(&worker, WIRE_RECOVERED); /* there is nothing now, but no trouble either */
         worker_end(&worker);
+}
+
+static void expect_log(Worker *worker, int priority, const char *words)
+{
+        WireFrame frame = worker_wait(worker, WIRE_LOG);
+        const char *text;
+
+        assert_int_equal(bytes_get_u8(&frame.body), priority);
+        text = bytes_get_string(&frame.body);
+        if (!strstr(text, words))
+                fail_msg("'%s' instead of '%s'", text, words);
+}
+
+/* What emit() refused says why: as the failure where read() passes it on, else in the log, once a channel.
+ */
+static void test_why_emit_refused(void **state)
+{
+        Worker worker;
+
+        (void) state;
+        start_script(&worker, 0.01,
+                "badnan badnan badtype ok nan wrong binary nan nowhere nowhere longest ok", 0);
+        worker_wait(&worker, WIRE_OPENED);
+        expect_failure(&worker, WIRE_FAILED_READ, EINVAL, "emit() on 'number': NaN is no JSON number");
+        expect_failure(&worker, WIRE_FAILED_READ, EINVAL, "emit() on 'number': NaN is no JSON number");
+        expect_failure(&worker, WIRE_FAILED_READ, EINVAL,
+                "emit() on 'boolean': the channel is a boolean, but a string was emitted");
+        worker_wait(&worker, WIRE_RECOVERED);
+        expect_log(
+                &worker, PLUGD_WARNING, "emit() on 'text': its text is not UTF-8"); /* "number" is blamed */
+        expect_log(&worker, PLUGD_WARNING, "emit() on channel 77: there is none of this index, but 4");
+        worker_end(&worker);
+
+        start_script(&worker, 0.01, "nan wrong longest ok", 0);
+        worker_wait(&worker, WIRE_OPENED);
+        expect_log(&worker, PLUGD_WARNING, "emit() on 'number': NaN is no JSON number");
+        expect_log(&worker, PLUGD_WARNING, "emit() on 'text': its text is longer than 65536 bytes");
+        worker_end(&worker);
+}
+
+static void test_errno_that_is_none(void **state)
+{
+        Worker worker;
+
+        (void) state;
+        start_script(&worker, 0.01, "errno", 0);
+        expect_failure(&worker, WIRE_FAILED_READ, 99999,
+                "read() of plugin 'script' returned -99999, which is no errno value");
+        worker_end(&worker);
+}
+
+/* An event descriptor that read() doesn't empty: fast at first, then every 10 ms, until it is quiet. */
+static void test_event_that_stays(void **state)
+{
+        uint64_t began_usec;
+        Worker worker;
+
+        (void) state;
+        start_script(&worker, 3600, "stuck", 0);
+        worker_wait(&worker, WIRE_OPENED);
+        expect_log(&worker, PLUGD_NOTICE, "read 50 times");
+        expect_log(&worker, PLUGD_NOTICE, "read 100 times");
+        expect_log(&worker, PLUGD_WARNING, "read() returned, but event_fd is still readable");
+        began_usec = clock_monotonic_usec();
+        expect_log(&worker, PLUGD_NOTICE, "read 150 times");
+        assert_true(clock_monotonic_usec() - began_usec >= 400 * USEC_PER_MSEC);
+        expect_log(&worker, PLUGD_NOTICE, "read 200 times"); /* and nothing was said in between */
+        assert_true(clock_monotonic_usec() - began_usec >= 900 * USEC_PER_MSEC);
+        worker_wait(&worker, WIRE_ALIVE); /* it has been emptied, and is left alone */
+        worker_end(&worker);
+}
+
+static void test_memory_is_limited(void **state)
+{
+#ifdef SANITIZED
+        (void) state;
+        skip();
+#else
+        Worker worker;
+        WireFrame frame;
+        int64_t samples = 0;
+        int status;
+
+        (void) state;
+        start_script(&worker, 0.001, "leak", 0);
+        do {
+                assert_true(worker_next(&worker, &frame));
+                samples += frame.type == WIRE_SAMPLE;
+        } while (frame.type != WIRE_FAILED);
+        assert_in_range(samples, 10, 15); /* of 4 MiB each */
+        assert_int_equal(bytes_get_u8(&frame.body), WIRE_FAILED_MEMORY);
+        assert_int_equal(bytes_get_u32(&frame.body), ENOMEM);
+        assert_string_equal(bytes_get_string(&frame.body),
+                "read() of plugin 'script' failed: no memory left of the 64 MiB that its worker may have");
+        status = worker_status(&worker);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+#endif
 }
 
 static void test_hardware_that_goes_and_comes(void **state)
@@ -960,6 +1069,10 @@ int main(void)
                 cmocka_unit_test(test_signs_of_life),
                 cmocka_unit_test(test_samples_of_one_read_come_together),
                 cmocka_unit_test(test_failing_read),
+                cmocka_unit_test(test_why_emit_refused),
+                cmocka_unit_test(test_errno_that_is_none),
+                cmocka_unit_test(test_event_that_stays),
+                cmocka_unit_test(test_memory_is_limited),
                 cmocka_unit_test(test_hardware_that_goes_and_comes),
                 cmocka_unit_test(test_open_is_tried_again),
                 cmocka_unit_test(test_what_emit_takes),

@@ -52,8 +52,12 @@ static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_mse
                 sample->channel, (double) ahead_msec / 1000);
 }
 
+/* What a sensor read is kept in memory where nothing else is left; who publishes is told that it isn't safe.
+ */
+typedef int (*Append)(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
+
 /* One message into the spool, with the id and the time that it keeps. */
-static int store(Manager *manager, Sample *sample, uint64_t age_usec)
+static int store(Manager *manager, Sample *sample, uint64_t age_usec, Append append)
 {
         uint64_t now_usec = manager_clock(manager), sequence;
         uint64_t taken_msec = (now_usec - MIN(age_usec, now_usec)) / USEC_PER_MSEC;
@@ -66,7 +70,7 @@ static int store(Manager *manager, Sample *sample, uint64_t age_usec)
                 say_ahead(manager, sample, sample->at_msec - now_usec / USEC_PER_MSEC);
         sample_ids_next(&manager->ids, now_usec, sample->id);
 
-        r = spool_append(manager->spool, sample, &sequence);
+        r = append(manager->spool, sample, &sequence);
         if (r < 0)
                 return r;
         delivery_wake(manager->delivery);
@@ -83,7 +87,7 @@ static int on_sample(
         uint64_t age_usec = taken_usec < now_usec ? now_usec - taken_usec : 0;
         int r;
 
-        r = store(manager, &sample, age_usec);
+        r = store(manager, &sample, age_usec, spool_append);
         if (r < 0) {
                 const LogContext context = {.sensor = host_name(host), .channel = channel};
 
@@ -340,6 +344,7 @@ int manager_publish(Manager *manager, const char *channel, const char *json,
         char ret_id[static SAMPLE_ID_TEXT], char **ret_error)
 {
         Sample sample = {.sensor = "", .channel = channel, .data = json, .data_size = strlen(json)};
+        SpoolStats stats;
         int r;
 
         r = topic_check_channel(channel, ret_error);
@@ -348,9 +353,11 @@ int manager_publish(Manager *manager, const char *channel, const char *json,
         r = payload_check(json, sample.data_size, ret_error);
         if (r < 0)
                 return r;
-        r = store(manager, &sample, 0);
+        r = store(manager, &sample, 0, spool_append_safe);
         if (r < 0) {
-                text_set(ret_error, "the message could not be stored in the spool: %s", strerror(-r));
+                spool_get_stats(manager->spool, &stats);
+                text_set(ret_error, "the message is not stored, and not published: %s%s%s", strerror(-r),
+                        stats.trouble[0] ? "; " : "", stats.trouble);
                 return r;
         }
         sample_id_format(sample.id, ret_id);

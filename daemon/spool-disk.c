@@ -35,7 +35,10 @@ struct Disk {
 
 static void job_init(DiskJob *job)
 {
-        *job = (DiskJob){.opened = TIER_INIT, .recovery = {.tail_fd = -1}, .fetched = job->fetched};
+        *job = (DiskJob){.opened = TIER_INIT,
+                .opened_spare = TIER_INIT,
+                .recovery = {.tail_fd = -1},
+                .fetched = job->fetched};
 }
 
 void disk_clear(Disk *disk)
@@ -43,6 +46,7 @@ void disk_clear(Disk *disk)
         DiskJob *job = &disk->job;
 
         tier_deinit(&job->opened);
+        tier_deinit(&job->opened_spare);
         recovery_deinit(&job->recovery);
         free(job->open_error);
         free(job->remove);
@@ -66,12 +70,23 @@ static void disk_destroy(Disk *disk)
 
 static int open_late(Disk *disk, DiskJob *job)
 {
-        int r = tier_open(&job->opened, disk->state_directory, &job->open_error);
+        _cleanup_(recovery_deinit) Recovery spare = RECOVERY_INIT(&disk->aside, 0);
+        int r = tier_open(&job->opened, disk->state_directory, TIER_NAME, &job->open_error);
 
         if (r < 0)
                 return r;
         job->recovery = RECOVERY_INIT(&disk->aside, 0);
-        return tier_recover(&job->opened, false, &job->recovery);
+        r = tier_recover(&job->opened, false, &job->recovery);
+        if (r < 0)
+                return r;
+        /* The spare folder is only looked at: what is in it waits for the next start as well. */
+        if (tier_open_spare(&job->opened_spare, disk->state_directory) >= 0 && job->opened_spare.fd >= 0) {
+                r = tier_recover(&job->opened_spare, false, &spare);
+                if (r < 0)
+                        return r;
+        }
+        job->recovery.damaged += spare.damaged;
+        return channel_times_merge(&job->recovery.times, &spare.times);
 }
 
 static void remove_segments(Disk *disk, const DiskJob *job)

@@ -23,8 +23,9 @@
 
 static uint64_t sync_delay(const Spool *spool)
 {
-        /* While a crash may lose what is in memory, the disk is not spared. */
-        return spool->runtime_trouble ? MIN(spool->limits.sync_usec, USEC_PER_SEC) : spool->limits.sync_usec;
+        /* What a crash may lose doesn't wait; nor does what lies on the disk already. */
+        return spool->runtime_trouble || spool->exposed ? MIN(spool->limits.sync_usec, USEC_PER_SEC)
+                                                        : spool->limits.sync_usec;
 }
 
 static void ages_trim(Spool *spool)
@@ -105,31 +106,7 @@ static void clear_trouble(Spool *spool)
         log_notice("spool: %s can be written again", spool->state.path);
 }
 
-void spool_set_runtime_trouble(Spool *spool, int error)
-{
-        if (error == 0 && spool->runtime_trouble) {
-                free(TAKE_PTR(spool->runtime_trouble));
-                log_notice("spool: %s can be written again", spool->runtime.path);
-        } else if (error < 0 && !spool->runtime_trouble) {
-                text_set(&spool->runtime_trouble,
-                        "Can't write to %s: %s. A crash loses what isn't on the disk yet, about a second's "
-                        "worth",
-                        spool->runtime.path, strerror(-error));
-                log_warning("spool: %s", spool->runtime_trouble ? spool->runtime_trouble : strerror(-error));
-        }
-}
-
 /* --- dropping ----------------------------------------------------------------------------------------- */
-
-void spool_drop_runtime(Spool *spool, size_t index)
-{
-        const Segment *segment = &spool->runtime.segments[index];
-        SegmentName name;
-
-        if (!segment->anonymous)
-                unlinkat(spool->runtime.fd, segment_name(name, segment->first), 0);
-        tier_remove(&spool->runtime, index);
-}
 
 static void drop_state(Spool *spool, size_t index)
 {
@@ -170,6 +147,10 @@ void spool_forget(Spool *spool)
                 else
                         spool_drop_runtime(spool, i);
         }
+        spool->exposed = false;
+        for (i = 0; i < runtime->n_segments; i++)
+                spool->exposed |=
+                        runtime->segments[i].place == PLACE_MEMORY && runtime->segments[i].last > floor;
         ages_trim(spool);
 
         if (spool->evicting && clock_monotonic_usec() - spool->evicted_usec > EPISODE_USEC &&
@@ -331,7 +312,9 @@ static void take_opened(Spool *spool, DiskJob *job)
         job->opened = TIER_INIT;
         closep(&job->recovery.tail_fd); /* not to be appended to */
         spool_take_recovery(spool, &job->recovery);
-        spool_add_strays(spool, tier_stray(&spool->state, 0));
+        spool->spare = job->opened_spare;
+        job->opened_spare = TIER_INIT;
+        spool_add_strays(spool, tier_stray(&spool->state, 0) + tier_stray(&spool->spare, 0));
         spool->frozen = spool->strays > 0;
 }
 

@@ -7,6 +7,7 @@
  *   spool-record.c   what the bytes of a segment file mean; a reader over a buffer; pure
  *   spool-segment.c  a tier: its folder, its lock, the list of its segment files
  *   spool-recover.c  what is found in a tier, and setting damaged parts aside
+ *   spool-young.c    where young records go: the runtime directory, a spare folder, memory
  *   spool-writer.c   how records get into segments of the state tier, and synced
  *   spool-disk.c     the thread that does everything slow on the state tier, one job at a time
  *   spool-flush.c    what goes to the disk and when; eviction; trouble with the disk
@@ -15,8 +16,9 @@
  *   spool.c          the object: append, confirm, close
  *
  * The event loop's thread owns all of Spool; the disk's thread owns Disk while a job is under way. Once the
- * spool is open, only that thread touches the state directory (without a ready callback, spool_read() reads
- * there as well).
+ * spool is open, only that thread touches the state directory, but for the spare folder, to which the loop
+ * writes (never syncing) while the runtime directory can't be used; and without a ready callback,
+ * spool_read() reads there as well.
  */
 
 #include <sys/types.h>
@@ -30,7 +32,7 @@
 #define SEQUENCE_MAX (UINT64_C(1) << 62)
 #define SEGMENT_HEADER_SIZE 32
 #define SEGMENT_FILE_MAX (UINT32_C(512) << 20) /* what is larger isn't ours */
-#define POSITION_NAME "confirmed"              /* in the runtime directory: how far all is confirmed */
+#define POSITION_NAME "confirmed" /* in the runtime (or spare) folder: how far all is confirmed */
 
 /*
  * A segment file: a header (magic, version, first sequence number, CRC), then records, in ascending order of
@@ -124,6 +126,13 @@ bool reader_has(const Reader *reader); /* what READER_FILL asked for */
 
 /* --- Tiers (spool-segment.c) -------------------------------------------------------------------------- */
 
+/* Of a young segment; the further down, the worse. */
+typedef enum Place {
+        PLACE_RUNTIME,
+        PLACE_SPARE,  /* a file in the spare folder */
+        PLACE_MEMORY, /* no file: lost in a crash */
+} Place;
+
 typedef struct Segment {
         uint64_t first; /* at or below its first record's number; names the file */
         uint64_t last;  /* its last record's number */
@@ -135,7 +144,7 @@ typedef struct Segment {
         uint32_t head, head_count;
         uint32_t checked; /* damage before this offset has been reported */
         int fd;           /* runtime tier: open; state tier: -1 */
-        bool anonymous;   /* no file: the runtime directory didn't take it */
+        Place place;      /* runtime tier */
 } Segment;
 
 typedef struct Tier {
@@ -157,8 +166,13 @@ Segment segment_new(uint64_t first, int fd);
 /* What is in it above floor. */
 void segment_living(const Segment *segment, uint64_t floor, uint64_t *ret_messages, uint64_t *ret_bytes);
 
-/* The folder `spool` in directory: made, opened, locked. -EBUSY: another daemon has it. */
-int tier_open(Tier *tier, const char *directory, char **ret_error);
+#define TIER_NAME "spool"
+#define SPARE_NAME "young" /* in the state directory */
+
+/* The folder `name` in directory: made, opened, locked. -EBUSY: another daemon has it. */
+int tier_open(Tier *tier, const char *directory, const char *name, char **ret_error);
+/* The spare folder, if there is one. 0 or -errno, logged. */
+int tier_open_spare(Tier *tier, const char *state_directory);
 void tier_deinit(Tier *tier);
 int tier_add(Tier *tier, const Segment *segment); /* the new last; takes its fd over when 0 */
 void tier_remove(Tier *tier, size_t index);       /* from the list; the file stays */
@@ -203,6 +217,7 @@ typedef struct Recovery {
 void recovery_deinit(Recovery *recovery);
 /* Fills the list of a tier that has been opened. `keep_open`: the runtime tier. Logs what it finds. */
 int tier_recover(Tier *tier, bool keep_open, Recovery *recovery);
+int tier_is_empty(const Tier *tier); /* 0: it has no segment files; -ENOTEMPTY, -errno */
 
 /* --- The disk (spool-writer.c, spool-disk.c) ---------------------------------------------------------- */
 
@@ -235,7 +250,7 @@ typedef struct DiskAside {
 /* Done in this order. */
 typedef struct DiskJob {
         bool open; /* the state directory, which could not be opened before */
-        Tier opened;
+        Tier opened, opened_spare;
         Recovery recovery;
         char *open_error;
 
@@ -307,12 +322,13 @@ struct Spool {
         SpoolNote note;
         SpoolReady ready;
         void *note_userdata, *ready_userdata;
-        char *state_directory;
+        char *state_directory, *runtime_directory;
         Aside aside;
         sd_event_source *timer, *done;
         uint64_t armed_usec; /* the timer's; UINT64_MAX: not armed */
 
         Tier runtime, state;
+        Tier spare; /* only the folder: its segments are in the runtime tier's list */
         uint32_t runtime_segment_size, state_segment_size;
         uint64_t next;      /* number of the next record */
         uint64_t confirmed; /* up to here */
@@ -321,8 +337,8 @@ struct Spool {
          * one. Until then it has to be kept in the position file that they aren't confirmed. */
         uint64_t strays;
         bool frozen;
-        int position_fd;
-        uint8_t *scratch; /* RECORD_MAX */
+        int position_fd, spare_position_fd; /* the latter is used where the former can't be written */
+        uint8_t *scratch;                   /* RECORD_MAX */
 
         AgeMark ages[AGE_MARKS];
         size_t n_ages;
@@ -350,6 +366,10 @@ struct Spool {
         bool evicting;
         uint64_t evicting_since, evicted_usec; /* `dropped` at its beginning; the last time */
         bool volatile_memory;
+        bool exposed;                  /* some are in memory only */
+        Place young_place, said_place; /* while there is runtime_trouble: as it says, and as was logged */
+        uint64_t young_retry_usec;
+        Backoff young_backoff;
         int trouble_error;
         char *trouble, *runtime_trouble, *strays_trouble;
 };
@@ -365,9 +385,16 @@ int spool_finish(Spool *spool);         /* takes the result of a job: what becam
 void spool_age(Spool *spool);           /* a record has been appended */
 void spool_forget(Spool *spool);        /* drops what isn't needed any more */
 bool spool_evict_runtime(Spool *spool); /* makes room in memory; false: nothing can go */
-void spool_drop_runtime(Spool *spool, size_t index);
-void spool_set_runtime_trouble(Spool *spool, int error);
 void spool_set_trouble(Spool *spool, int error, const char *sentence);
+
+/* spool-young.c */
+/* Puts the record in scratch into a young segment. 0: it survives a crash; 1: it is in memory only, as
+ * neither directory takes it (`safe`: it isn't put then); -errno. */
+int young_put(Spool *spool, uint32_t size, bool safe);
+void spool_drop_runtime(Spool *spool, size_t index);
+void spool_set_young_trouble(Spool *spool, Place place, int runtime_error, int spare_error);
+int position_open(const Tier *tier, bool create); /* -1: can't */
+void position_save(Spool *spool);
 
 /* spool-read.c */
 void cursor_deinit(Cursor *cursor);
@@ -377,5 +404,6 @@ void spool_confirm_reads(Spool *spool, uint64_t sequence);
 #define POSITION_SIZE 20
 void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed);
 int spool_open(Spool *spool, const char *runtime_directory, char **ret_error);
+void spool_check_memory(Spool *spool);
 void spool_take_recovery(Spool *spool, Recovery *recovery);
 void spool_add_strays(Spool *spool, uint64_t messages);

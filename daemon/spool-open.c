@@ -35,27 +35,22 @@ void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed)
                 out[16 + i] = (uint8_t) (crc >> (8 * i));
 }
 
-static void position_open(Spool *spool)
+static void position_read(Spool *spool, const Tier *tier, int fd)
 {
         uint8_t data[POSITION_SIZE], again[POSITION_SIZE];
         uint64_t confirmed = 0;
-        ssize_t n;
+        ssize_t n = fd >= 0 ? pread(fd, data, sizeof(data), 0) : 0;
 
-        spool->position_fd = openat(spool->runtime.fd, POSITION_NAME,
-                O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (spool->position_fd < 0)
-                return;
-        n = pread(spool->position_fd, data, sizeof(data), 0);
         if (n <= 0)
                 return;
         for (unsigned i = 0; i < 8; i++)
                 confirmed |= (uint64_t) data[8 + i] << (8 * i);
         position_encode(again, confirmed);
         if (n == sizeof(data) && memcmp(data, again, sizeof(data)) == 0 && confirmed <= SEQUENCE_MAX)
-                spool->confirmed = confirmed;
+                spool->confirmed = MAX(spool->confirmed, confirmed);
         else
                 log_warning("spool: %s/%s is damaged: what was confirmed lately is sent once more",
-                        spool->runtime.path, POSITION_NAME);
+                        tier->path, POSITION_NAME);
 }
 
 /* --- the two tiers ------------------------------------------------------------------------------------ */
@@ -118,17 +113,56 @@ static void match_tiers(Spool *spool)
                 spool->moved = state->segments[state->n_segments - 1].last;
 }
 
+static int compare_segments(const void *a, const void *b)
+{
+        const Segment *x = a, *y = b;
+
+        return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* What was young when an earlier run ended, in order, wherever it lies. */
+static int recover_young(Spool *spool, Recovery *runtime, Recovery *spare)
+{
+        int r = 0;
+
+        if (spool->runtime.fd >= 0)
+                r = tier_recover(&spool->runtime, true, runtime);
+        if (r >= 0 && spool->spare.fd >= 0)
+                r = tier_recover(&spool->spare, true, spare);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < spool->spare.n_segments; i++) {
+                Segment *segment = &spool->spare.segments[i];
+
+                segment->place = PLACE_SPARE;
+                r = tier_add(&spool->runtime, segment);
+                if (r < 0)
+                        return r;
+                segment->fd = -1;
+        }
+        tier_stray(&spool->spare, 0);
+        if (spool->runtime.n_segments > 0)
+                qsort(spool->runtime.segments, spool->runtime.n_segments, sizeof(Segment), compare_segments);
+        return 0;
+}
+
 static int recover_tiers(Spool *spool)
 {
         _cleanup_(recovery_deinit) Recovery state = RECOVERY_INIT(&spool->aside, 0),
-                                            runtime = RECOVERY_INIT(&spool->aside, 0);
+                                            runtime = RECOVERY_INIT(&spool->aside, 0),
+                                            spare = RECOVERY_INIT(&spool->aside, 0);
         Tier *tier = &spool->state;
         uint64_t random = 0;
+        bool unseen = spool->runtime.fd < 0;
         int r;
 
-        if (spool->runtime.fd >= 0)
-                position_open(spool);
-        state.floor = runtime.floor = spool->confirmed;
+        if (tier->fd >= 0 && tier_open_spare(&spool->spare, spool->state_directory) < 0)
+                unseen = true;
+        spool->position_fd = position_open(&spool->runtime, true);
+        spool->spare_position_fd = position_open(&spool->spare, false);
+        position_read(spool, &spool->runtime, spool->position_fd);
+        position_read(spool, &spool->spare, spool->spare_position_fd);
+        state.floor = runtime.floor = spare.floor = spool->confirmed;
         spool->next = spool->confirmed + 1;
         if (tier->fd >= 0) {
                 r = tier_recover(tier, false, &state);
@@ -142,17 +176,17 @@ static int recover_tiers(Spool *spool)
                 if (tier->n_segments > 0)
                         spool->next = MAX(spool->next, tier->segments[tier->n_segments - 1].last + 1);
         }
-        if (spool->runtime.fd >= 0) {
-                r = tier_recover(&spool->runtime, true, &runtime);
-                if (r < 0)
-                        return r;
-                if (spool->runtime.n_segments > 0)
-                        spool->next = MAX(spool->next,
-                                spool->runtime.segments[spool->runtime.n_segments - 1].last + 1);
-        }
+        r = recover_young(spool, &runtime, &spare);
+        if (r < 0)
+                return r;
+        if (spool->runtime.n_segments > 0)
+                spool->next =
+                        MAX(spool->next, spool->runtime.segments[spool->runtime.n_segments - 1].last + 1);
         match_tiers(spool);
-        if (spool->strays > 0)
+        if (spool->strays > 0 || unseen)
                 closep(&state.tail_fd);
+        if (unseen) /* numbers that what may be in there does not have */
+                spool->next += UNSEEN_GAP;
         spool->frozen = tier->fd < 0 || spool->strays > 0;
         if (tier->fd < 0) { /* numbers that what may be in there does not have */
                 (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
@@ -160,11 +194,12 @@ static int recover_tiers(Spool *spool)
         }
         spool_take_recovery(spool, &state);
         spool_take_recovery(spool, &runtime);
+        spool_take_recovery(spool, &spare);
         spool_forget(spool);
         return 0;
 }
 
-static void check_memory(Spool *spool)
+void spool_check_memory(Spool *spool)
 {
         struct statfs status;
 
@@ -181,9 +216,9 @@ static int open_tiers(Spool *spool, const char *runtime_directory, char **ret_er
         _cleanup_(freep) char *state_error = NULL, *runtime_error = NULL;
         int state, runtime;
 
-        state = tier_open(&spool->state, spool->state_directory, &state_error);
+        state = tier_open(&spool->state, spool->state_directory, TIER_NAME, &state_error);
         if (state != -EBUSY) {
-                runtime = tier_open(&spool->runtime, runtime_directory, &runtime_error);
+                runtime = tier_open(&spool->runtime, runtime_directory, TIER_NAME, &runtime_error);
                 if (runtime >= 0 || (runtime != -EBUSY && state >= 0))
                         goto usable;
                 if (runtime == -EBUSY)
@@ -200,7 +235,7 @@ static int open_tiers(Spool *spool, const char *runtime_directory, char **ret_er
 usable:
         if (runtime < 0) {
                 spool->runtime.path = text_printf("%s/spool", runtime_directory);
-                spool_set_runtime_trouble(spool, runtime);
+                spool_set_young_trouble(spool, PLACE_SPARE, runtime, 0);
         }
         if (state < 0)
                 spool_set_trouble(spool, state, state_error ? state_error : strerror(-state));
@@ -225,6 +260,6 @@ int spool_open(Spool *spool, const char *runtime_directory, char **ret_error)
                         runtime_directory, strerror(-r));
                 return r;
         }
-        check_memory(spool);
+        spool_check_memory(spool);
         return 0;
 }

@@ -376,6 +376,15 @@ void recovery_deinit(Recovery *recovery)
         channel_times_deinit(&recovery->tail_times);
 }
 
+int tier_is_empty(const Tier *tier)
+{
+        _cleanup_(freep) uint64_t *firsts = NULL;
+        size_t n = 0;
+        int r = list_segments(tier, &firsts, &n);
+
+        return r < 0 ? r : n > 0 ? -ENOTEMPTY : 0;
+}
+
 int tier_recover(Tier *tier, bool keep_open, Recovery *recovery)
 {
         _cleanup_(freep) uint64_t *firsts = NULL;

@@ -12,6 +12,7 @@
 
 #include "spool-internal.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/text.h"
 
 const char *segment_name(SegmentName buffer, uint64_t first)
@@ -88,10 +89,10 @@ static pid_t lock_owner(int fd)
         return 0;
 }
 
-int tier_open(Tier *tier, const char *directory, char **ret_error)
+int tier_open(Tier *tier, const char *directory, const char *name, char **ret_error)
 {
         _cleanup_(closep) int fd = -1;
-        _cleanup_(freep) char *path = text_printf("%s/spool", directory);
+        _cleanup_(freep) char *path = text_printf("%s/%s", directory, name);
         int r;
 
         if (!path)
@@ -126,6 +127,22 @@ int tier_open(Tier *tier, const char *directory, char **ret_error)
         tier->path = TAKE_PTR(path);
         tier->fd = take_fd(&fd);
         return 0;
+}
+
+int tier_open_spare(Tier *tier, const char *state_directory)
+{
+        _cleanup_(freep) char *path = text_printf("%s/" SPARE_NAME, state_directory), *error = NULL;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        if (access(path, F_OK) < 0 && errno == ENOENT)
+                return 0;
+        r = tier_open(tier, state_directory, SPARE_NAME, &error);
+        if (r < 0)
+                log_warning("spool: %s. Messages that may be in it wait for the next start",
+                        error ? error : strerror(-r));
+        return r;
 }
 
 void tier_deinit(Tier *tier)

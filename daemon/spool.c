@@ -7,10 +7,8 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "spool-internal.h"
 #include "util/clock.h"
@@ -26,17 +24,11 @@
 
 void spool_confirm(Spool *spool, uint64_t sequence)
 {
-        uint8_t data[POSITION_SIZE];
-
         sequence = MIN(sequence, spool->next - 1);
         if (sequence <= spool->confirmed)
                 return;
         spool->confirmed = sequence;
-        if (spool->position_fd >= 0 && !spool->frozen) {
-                position_encode(data, sequence);
-                /* Lost, it costs repeats after a crash, and those are harmless. */
-                (void) !pwrite(spool->position_fd, data, sizeof(data), 0);
-        }
+        position_save(spool);
         spool_confirm_reads(spool, sequence);
         spool_forget(spool);
         if (spool->n_remove > 0)
@@ -44,73 +36,6 @@ void spool_confirm(Spool *spool, uint64_t sequence)
 }
 
 /* --- appending ---------------------------------------------------------------------------------------- */
-
-static Segment *active_segment(Spool *spool)
-{
-        return spool->runtime.n_segments > 0 ? &spool->runtime.segments[spool->runtime.n_segments - 1]
-                                             : NULL;
-}
-
-static int segment_file_new(Spool *spool, SegmentName name, const uint8_t *header)
-{
-        _cleanup_(closep) int fd = -1;
-        int r;
-
-        if (spool->runtime.fd < 0)
-                return -ENOENT;
-        fd = openat(spool->runtime.fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return -errno;
-        r = write_all(fd, header, SEGMENT_HEADER_SIZE, 0);
-        if (r < 0) {
-                unlinkat(spool->runtime.fd, name, 0);
-                return r;
-        }
-        return take_fd(&fd);
-}
-
-/* Memory of our own, which does not survive us. */
-static int segment_anonymous_new(const uint8_t *header)
-{
-        _cleanup_(closep) int fd = memfd_create("plugd-spool", MFD_CLOEXEC);
-        int r;
-
-        if (fd < 0)
-                return -errno;
-        r = write_all(fd, header, SEGMENT_HEADER_SIZE, 0);
-        return r < 0 ? r : take_fd(&fd);
-}
-
-static int begin_segment(Spool *spool, bool anonymous)
-{
-        uint8_t header[SEGMENT_HEADER_SIZE];
-        SegmentName name;
-        Segment segment;
-        int fd = -1, r;
-
-        segment_header_encode(header, spool->next);
-        segment_name(name, spool->next);
-        if (!anonymous) {
-                fd = segment_file_new(spool, name, header);
-                anonymous = fd < 0;
-                if (spool->runtime.fd >= 0)
-                        spool_set_runtime_trouble(spool, MIN(fd, 0));
-        }
-        if (anonymous) {
-                fd = segment_anonymous_new(header);
-                if (fd < 0)
-                        return fd;
-        }
-        segment = segment_new(spool->next, fd);
-        segment.anonymous = anonymous;
-        r = tier_add(&spool->runtime, &segment);
-        if (r < 0) {
-                close(fd);
-                if (!anonymous)
-                        unlinkat(spool->runtime.fd, name, 0);
-        }
-        return r;
-}
 
 static int make_room(Spool *spool, uint32_t size)
 {
@@ -129,57 +54,32 @@ static int make_room(Spool *spool, uint32_t size)
         return 0;
 }
 
-/* Puts the record in scratch into the active segment. */
-static int put_record(Spool *spool, uint32_t size)
-{
-        Segment *segment;
-        int r = make_room(spool, size);
-
-        if (r < 0)
-                return r;
-        segment = active_segment(spool);
-        if (!segment || (segment->count > 0 && segment->size + size > spool->runtime_segment_size)) {
-                r = begin_segment(spool, false);
-                if (r < 0)
-                        return r;
-                spool_forget(spool); /* the one before may have been waiting for nothing else */
-                segment = active_segment(spool);
-        }
-        r = write_all(segment->fd, spool->scratch, size, segment->size);
-        if (r < 0 && !segment->anonymous) {
-                spool_set_runtime_trouble(spool, r);
-                if (segment->count == 0)
-                        spool_drop_runtime(spool, spool->runtime.n_segments - 1);
-                r = begin_segment(spool, true);
-                if (r < 0)
-                        return r;
-                segment = active_segment(spool);
-                r = write_all(segment->fd, spool->scratch, size, segment->size);
-        }
-        if (r < 0)
-                return r;
-
-        segment->last = spool->next;
-        segment->count++;
-        segment->size += size;
-        spool->runtime.bytes += tier_blocks(segment->size) - tier_blocks(segment->file_size);
-        segment->file_size = segment->checked = segment->size;
-        return 0;
-}
-
-int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence)
+static int append(Spool *spool, const Sample *sample, bool safe, uint64_t *ret_sequence)
 {
         int r = record_encode(spool->scratch, spool->next, sample);
+        uint32_t size = (uint32_t) r;
 
         if (r >= 0)
-                r = put_record(spool, (uint32_t) r);
+                r = make_room(spool, size);
+        if (r >= 0)
+                r = young_put(spool, size, safe);
         if (r < 0) {
                 spool->dropped++;
                 return r;
         }
         *ret_sequence = spool->next++;
         spool_age(spool);
-        return 0;
+        return r;
+}
+
+int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence)
+{
+        return append(spool, sample, false, ret_sequence);
+}
+
+int spool_append_safe(Spool *spool, const Sample *sample, uint64_t *ret_sequence)
+{
+        return append(spool, sample, true, ret_sequence);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------ */
@@ -191,7 +91,6 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         (void) source;
         (void) usec;
         spool->armed_usec = UINT64_MAX;
-        spool->backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 60 * USEC_PER_SEC};
         spool_plan(spool);
         return 0;
 }
@@ -234,8 +133,8 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         spool->limits = *limits;
         spool->note = note;
         spool->note_userdata = userdata;
-        spool->runtime = spool->state = TIER_INIT;
-        spool->position_fd = spool->cursor.fd = -1;
+        spool->runtime = spool->state = spool->spare = TIER_INIT;
+        spool->position_fd = spool->spare_position_fd = spool->cursor.fd = -1;
         spool->armed_usec = UINT64_MAX;
         spool->next = 1;
         spool->runtime_segment_size = (uint32_t) MIN(limits->memory / 16, 16 * MIB);
@@ -244,9 +143,13 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         spool->aside.limit = MIN(limits->max_size / 16, MIB);
         spool->aside.path = text_printf("%s/damaged", state_directory);
         spool->state_directory = strdup(state_directory);
+        spool->runtime_directory = strdup(runtime_directory);
+        spool->backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 60 * USEC_PER_SEC};
+        spool->young_backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 15 * USEC_PER_SEC};
         spool->scratch = malloc(RECORD_MAX);
         spool->reads = calloc(READ_MARKS, sizeof(*spool->reads));
-        if (!spool->aside.path || !spool->state_directory || !spool->scratch || !spool->reads)
+        if (!spool->aside.path || !spool->state_directory || !spool->runtime_directory || !spool->scratch ||
+                !spool->reads)
                 return -ENOMEM;
         r = disk_new(&spool->disk, state_directory, spool->state_segment_size, &spool->aside);
         if (r < 0)
@@ -274,6 +177,7 @@ static void stop(Spool *spool)
 {
         uint64_t deadline = clock_monotonic_usec() + STOP_USEC;
         uint64_t messages = 0, bytes, lost = 0;
+        size_t last;
         int r = 0;
 
         spool->stopping = true;
@@ -288,7 +192,7 @@ static void stop(Spool *spool)
                 const Segment *segment = &spool->runtime.segments[i];
 
                 segment_living(segment, spool_floor(spool), &messages, &bytes);
-                lost += segment->anonymous ? messages : 0;
+                lost += segment->place == PLACE_MEMORY ? messages : 0;
         }
         if (lost > 0)
                 log_error("spool: %" PRIu64 " messages are lost: neither %s nor %s could be written", lost,
@@ -296,9 +200,10 @@ static void stop(Spool *spool)
         if (spool->evicting)
                 log_notice(
                         "spool: %" PRIu64 " messages were dropped", spool->dropped - spool->evicting_since);
-        if (spool->runtime.n_segments > 0 && active_segment(spool)->last <= spool_floor(spool) &&
+        last = spool->runtime.n_segments - 1;
+        if (spool->runtime.n_segments > 0 && spool->runtime.segments[last].last <= spool_floor(spool) &&
                 disk_job(spool->disk))
-                spool_drop_runtime(spool, spool->runtime.n_segments - 1);
+                spool_drop_runtime(spool, last);
 }
 
 Spool *spool_free(Spool *spool)
@@ -312,13 +217,16 @@ Spool *spool_free(Spool *spool)
         disk_free(spool->disk);
         tier_deinit(&spool->state);
         tier_deinit(&spool->runtime);
+        tier_deinit(&spool->spare);
         closep(&spool->position_fd);
+        closep(&spool->spare_position_fd);
         cursor_deinit(&spool->cursor);
         reader_deinit(&spool->fetched);
         free(spool->reads);
         free(spool->scratch);
         free(spool->remove);
         free(spool->state_directory);
+        free(spool->runtime_directory);
         free(spool->aside.path);
         free(spool->trouble);
         free(spool->runtime_trouble);
@@ -330,7 +238,9 @@ Spool *spool_free(Spool *spool)
 void spool_get_stats(const Spool *spool, SpoolStats *ret)
 {
         uint64_t messages, bytes;
-        const char *trouble = spool->trouble           ? spool->trouble
+        bool exposed = spool->runtime_trouble && spool->young_place == PLACE_MEMORY;
+        const char *trouble = exposed                  ? spool->runtime_trouble
+                              : spool->trouble         ? spool->trouble
                               : spool->runtime_trouble ? spool->runtime_trouble
                                                        : spool->strays_trouble;
         SpoolStats stats = {

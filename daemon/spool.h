@@ -5,8 +5,10 @@
  * The spool: every sample goes in before it is published, and out when its arrival is confirmed. Two tiers
  * of segment files of checksummed records: what is young lies in the runtime directory (memory-backed:
  * survives the process, costs the disk nothing), and goes to the state directory when it is older than
- * `sync`, when the runtime tier is full, and at a clean stop. Records have sequence numbers, ascending
- * without reuse. The disk is written and synced by a thread: it may stall, the loop does not.
+ * `sync`, when the runtime tier is full, and at a clean stop. Where the runtime directory can't be used, the
+ * young lie in a folder of the state directory instead, no less safe, but no longer frugal. Records have
+ * sequence numbers, ascending without reuse. The disk is written and synced by a thread: it may stall, the
+ * loop does not.
  */
 
 #include <systemd/sd-event.h>
@@ -22,7 +24,7 @@ typedef struct SpoolStats {
         uint64_t bytes;       /* of records and headers, both tiers */
         uint64_t dropped;     /* evicted because the spool was full, or refused; since the start */
         uint64_t damaged;     /* records or torn tails that recovery set aside */
-        const char *trouble;  /* "" or what is wrong with the disk, in words */
+        const char *trouble;  /* "" or what is wrong with the two directories, in words */
         bool volatile_memory; /* is the runtime tier memory? */
 } SpoolStats;
 
@@ -35,8 +37,13 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
 Spool *spool_free(Spool *spool);
 DEFINE_CLEANUP(Spool, spool_free);
 
-/* Stores a copy; when this has returned 0, kill -9 does not lose it. Evicts the oldest when full. */
+/* Stores a copy. 0: kill -9 does not lose it, not even at once; 1: it is in memory only, and a crash loses
+ * it, as neither directory can be written (the spool tries on, stats.trouble says why); -errno: it isn't in.
+ * Evicts the oldest when full. */
 int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
+/* The same for what somebody is promised: never 1. Where neither directory can be written it isn't in, and
+ * the error tells why: -ENOSPC, -EROFS, -EACCES, ... */
+int spool_append_safe(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
 /* The first record whose number is sequence or higher. The sample's text is borrowed until the next call of
  * any spool function. 1: here it is; 0: there is none; -errno. Reading on from the last is cheap.

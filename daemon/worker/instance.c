@@ -14,8 +14,6 @@
 #include "util/text.h"
 #include "worker.h"
 
-/* Frames leave when there are this many bytes of them. */
-#define BATCH_BYTES (32 * 1024)
 #define STRING_MAX 65536
 #define ERRNO_MAX 4095 /* the kernel's own limit */
 
@@ -145,8 +143,7 @@ static int host_emit(
         wire_put_value(bytes, value);
         wire_end(bytes, mark);
         instance->emitted++;
-        if (bytes->size >= BATCH_BYTES)
-                outlet_flush(instance->outlet);
+        outlet_hurry(instance->outlet);
         return instance->outlet->error;
 }
 
@@ -175,8 +172,7 @@ static void host_log(const struct plugd_host *host, enum plugd_priority priority
                 take_error(instance);
                 memcpy(instance->error, text, sizeof(text));
         }
-        if (instance->outlet->bytes.size >= BATCH_BYTES)
-                outlet_flush(instance->outlet);
+        outlet_hurry(instance->outlet);
 }
 
 static const struct plugd_value *host_option(const struct plugd_host *host, const char *name)

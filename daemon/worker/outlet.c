@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What goes to the host. Frames gather here while the plugin is called, and leave in one write after it, or
- * before when there are many. */
+/* What goes to the host. What comes in a burst gathers here and leaves in one write, when the plugin
+ * returns, or before when there is much of it. What comes by itself leaves at once: a call may take long, or
+ * never return. */
 
 #include <errno.h>
 
 #include "util/clock.h"
 #include "worker.h"
+
+#define BATCH_BYTES (32 * 1024)
+#define BURST_USEC USEC_PER_MSEC /* what follows what was sent this closely waits for the next write */
 
 void outlet_flush(Outlet *outlet)
 {
@@ -25,6 +29,12 @@ void outlet_flush(Outlet *outlet)
         if (done > 0)
                 outlet->sent_usec = clock_monotonic_usec();
         bytes_clear(&outlet->bytes);
+}
+
+void outlet_hurry(Outlet *outlet)
+{
+        if (outlet->bytes.size >= BATCH_BYTES || clock_monotonic_usec() >= outlet->sent_usec + BURST_USEC)
+                outlet_flush(outlet);
 }
 
 void outlet_frame(Outlet *outlet, WireType type)

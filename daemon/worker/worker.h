@@ -55,6 +55,8 @@ typedef struct Outlet {
 
 /* Writes what has gathered. The wire is a blocking descriptor: a host that reads slowly slows the plugin. */
 void outlet_flush(Outlet *outlet);
+/* In a call of the plugin: writes, unless this is part of a burst. */
+void outlet_hurry(Outlet *outlet);
 void outlet_frame(Outlet *outlet, WireType type); /* of a frame without a body */
 void outlet_log(Outlet *outlet, enum plugd_priority priority, const char *text);
 void outlet_failed(Outlet *outlet, WireFailure what, int error, const char *sentence);

@@ -40,7 +40,8 @@
 static struct {
         atomic_int disk_error;        /* of pwrite in the disk's thread: this errno */
         atomic_int sync_error;        /* of fdatasync */
-        atomic_int runtime_error;     /* of pwrite in the loop's thread, on files */
+        atomic_int runtime_error;     /* of pwrite in the loop's thread, on files in the runtime directory */
+        atomic_int spare_error;       /* there, on files in the state directory */
         atomic_int memory_error;      /* there, on memory of its own */
         atomic_int read_error;        /* of pread, from read_error_from on */
         atomic_llong read_error_from; /* offset in the file */
@@ -63,6 +64,26 @@ static bool has_name(int fd)
         return fstat(fd, &status) == 0 && status.st_nlink > 0;
 }
 
+static bool is_spare(int fd)
+{
+        char link[64], path[512];
+        ssize_t n;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, path, sizeof(path) - 1);
+        if (n < 0)
+                return false;
+        path[n] = '\0';
+        return strstr(path, "/young/");
+}
+
+static int loop_error(int fd)
+{
+        if (calls.runtime_error == 0 && calls.spare_error == 0 && calls.memory_error == 0)
+                return 0;
+        return !has_name(fd) ? calls.memory_error : is_spare(fd) ? calls.spare_error : calls.runtime_error;
+}
+
 static bool dies_now(void)
 {
         int left = atomic_load(&calls.die_at);
@@ -78,7 +99,7 @@ static ssize_t really_write(int fd, const void *data, size_t size, off_t offset)
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
         bool disk = !in_loop_thread();
-        int error = disk ? calls.disk_error : has_name(fd) ? calls.runtime_error : calls.memory_error;
+        int error = disk ? calls.disk_error : loop_error(fd);
 
         if (dies_now()) {
                 if (calls.die_half)

@@ -207,7 +207,8 @@ void spool_check_memory(Spool *spool)
                 return;
         spool->volatile_memory = status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
         if (!spool->volatile_memory)
-                log_notice("spool: %s isn't in memory but on a disk, which so has to take every message",
+                log_notice("spool: %s is on a disk, not in memory: every message is written to that disk. A "
+                           "tmpfs there spares it",
                         spool->runtime.path);
 }
 

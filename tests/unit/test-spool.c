@@ -550,7 +550,7 @@ static void test_not_memory(void **state)
         start(f);
         if (stats(f).volatile_memory)
                 skip(); /* /tmp is a tmpfs here */
-        assert_int_equal(logged_times("isn't in memory but on a disk"), 1);
+        assert_int_equal(logged_times("is on a disk, not in memory"), 1);
         append(f, 1, 1);
         expect(f, 1, 1);
 }

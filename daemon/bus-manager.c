@@ -249,11 +249,13 @@ void bus_manager_show(Bus *bus)
 void bus_manager_flush(Bus *bus, uint64_t now_usec, uint64_t *next_usec)
 {
         const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 3] = {};
+        bool prompt = bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec);
+        bool steady = bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec);
         size_t n = 0;
 
-        if (bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec))
+        if (prompt || steady)
                 n = show_prompt(bus, names, n);
-        if (bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec)) {
+        if (steady) {
                 size_t before = n;
 
                 n = show_counters(bus, names, n);

@@ -214,7 +214,10 @@ static int method_restart(sd_bus_message *message, void *userdata, sd_bus_error 
 
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "cannot restart sensor \"%s\": %s",
-                        host_name(userdata), strerror(-r));
+                        host_name(userdata),
+                        r == -ESHUTDOWN ? "plugd is stopping"
+                        : r == -EBUSY   ? "the kernel doesn't let go of its worker yet"
+                                        : strerror(-r));
         return sd_bus_reply_method_return(message, NULL);
 }
 

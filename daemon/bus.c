@@ -128,6 +128,14 @@ static void on_changed(void *userdata)
         bus_mark(bus, &bus->steady, BUS_STEADY_USEC);
 }
 
+static void on_counted(void *userdata)
+{
+        Bus *bus = userdata;
+
+        if (bus->named)
+                bus_mark(bus, &bus->steady, BUS_STEADY_USEC);
+}
+
 static void on_host_changed(Host *host, void *userdata)
 {
         Bus *bus = userdata;
@@ -341,6 +349,7 @@ static int bus_start(Bus *bus, char **ret_error)
 {
         static const ManagerObserver observer = {
                 .on_changed = on_changed,
+                .on_counted = on_counted,
                 .on_host_changed = on_host_changed,
                 .on_host_sampled = on_host_sampled,
         };

@@ -20,6 +20,7 @@ typedef struct CatalogEntry {
         struct CatalogEntry *next;
         Descriptor *descriptor; /* or NULL, and error */
         char *error;
+        bool unsure; /* it could not be asked */
         char name[];
 } CatalogEntry;
 
@@ -178,7 +179,7 @@ static int find_plugin(const Catalog *catalog, const char *plugin, char **ret_er
         return 0;
 }
 
-static Descriptor *describe(const Catalog *catalog, const char *plugin, char **ret_error)
+static Descriptor *describe(const Catalog *catalog, const char *plugin, bool *ret_unsure, char **ret_error)
 {
         const char *const argv[] = {catalog->worker, "--describe", plugin, NULL};
         _cleanup_(freep) char *output = NULL, *errors = NULL;
@@ -189,6 +190,8 @@ static Descriptor *describe(const Catalog *catalog, const char *plugin, char **r
                 return NULL;
         r = process_capture(argv, DESCRIBE_TIMEOUT_USEC, DESCRIBE_SIZE_MAX, &output, &errors);
         if (r != 0) {
+                *ret_unsure =
+                        r == -ETIMEDOUT || r == -ENOMEM || r == -EAGAIN || r == -EMFILE || r == -ENFILE;
                 say_failed(catalog, plugin, r, errors, ret_error);
                 return NULL;
         }
@@ -219,11 +222,19 @@ const Descriptor *catalog_lookup(const char *plugin, char **ret_error, void *use
                 if (!fresh)
                         return NULL;
                 strcpy(fresh->name, plugin);
-                fresh->descriptor = describe(catalog, plugin, &fresh->error);
+                fresh->descriptor = describe(catalog, plugin, &fresh->unsure, &fresh->error);
                 fresh->next = catalog->entries;
                 entry = catalog->entries = TAKE_PTR(fresh);
         }
         if (!entry->descriptor)
                 text_set(ret_error, "%s", entry->error ? entry->error : "the plugin can't be described");
         return entry->descriptor;
+}
+
+bool catalog_unsure(const Catalog *catalog, const char *plugin)
+{
+        for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->next)
+                if (strcmp(entry->name, plugin) == 0)
+                        return entry->unsure;
+        return false;
 }

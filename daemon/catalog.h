@@ -15,3 +15,7 @@ DEFINE_CLEANUP(Catalog, catalog_free);
 
 /* A ConfigLookup. The sentence names the folder, and what there is instead. */
 const Descriptor *catalog_lookup(const char *plugin, char **ret_error, void *catalog);
+
+/* After a lookup that failed: could the plugin only not be asked (no time, no memory, no process to be had),
+ * so that nothing is known against it? */
+bool catalog_unsure(const Catalog *catalog, const char *plugin);

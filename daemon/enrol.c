@@ -159,8 +159,10 @@ static void mask_pass(char *text, const char *topic, size_t pass_offset)
         const char *pass = topic + pass_offset;
         size_t length = strlen(pass);
 
-        for (char *found; text && length > 0 && (found = strstr(text, pass));)
-                memset(found, '*', length);
+        if (!text || length == 0)
+                return;
+        for (char *at = text; (at = strstr(at, pass)); at += length)
+                memset(at, '*', length);
 }
 
 static void on_message(const char *topic, const void *payload, size_t size, void *userdata)
@@ -232,7 +234,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
                 break;
         case ENROL_WAITING:
                 enrol->state = ENROL_ASKING;
-                (void) link_open(enrol->link, &link_handler, enrol);
+                link_open(enrol->link, &link_handler, enrol);
                 break;
         case ENROL_SAVING:
                 save(enrol);
@@ -341,6 +343,16 @@ void enrol_stop(Enrol *enrol)
 bool enrol_active(const Enrol *enrol)
 {
         return enrol->state != ENROL_IDLE;
+}
+
+bool enrol_hurry(Enrol *enrol)
+{
+        if (!enrol->auth)
+                return false;
+        rest(enrol, ENROL_SAVING);
+        backoff_reset(&enrol->saving);
+        arm(enrol, 0);
+        return true;
 }
 
 bool enrol_asked(const Enrol *enrol)

@@ -40,5 +40,7 @@ int enrol_start(
         Enrol *enrol, const DeviceConfig *device, const char *hwid, const char *pass, char **ret_error);
 void enrol_stop(Enrol *enrol);
 bool enrol_active(const Enrol *enrol);
+/* An answer that waits to be saved is saved at once. False: there is none. */
+bool enrol_hurry(Enrol *enrol);
 /* The request is with the server, whose answer comes once: starting anew would lose it. Ends within 30 s. */
 bool enrol_asked(const Enrol *enrol);

@@ -285,10 +285,13 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 bool host_reap(Host *host)
 {
         siginfo_t info = {0};
+        pid_t pid = host->pid;
 
-        if (waitid(P_PID, (id_t) host->pid, &info, WEXITED | WNOHANG) < 0 || info.si_pid != host->pid)
+        /* Its number stays its own until all that it has left behind was looked at. */
+        if (waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != pid)
                 return false;
         gone(host, &info);
+        (void) waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG);
         return true;
 }
 

@@ -155,9 +155,10 @@ void host_stop(Host *host)
 
 int host_restart(Host *host)
 {
+        if (!host->wanted)
+                return -ESHUTDOWN;
         if (host->stuck)
                 return -EBUSY;
-        host->wanted = true;
         backoff_reset(&host->backoff);
         if (host->pid > 0) {
                 host->restart_asked = true;

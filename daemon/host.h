@@ -50,7 +50,7 @@ typedef struct HostHandler {
 /* sensor is borrowed and has to stay. */
 int host_new(Host **ret, sd_event *event, const Paths *paths, const SensorConfig *sensor,
         const HostHandler *handler, void *userdata);
-/* Ends the worker: asks it to stop, and kills it if it is still there after a short wait of host_stop(). */
+/* Kills the worker, if host_stop() has not ended it. */
 Host *host_free(Host *host);
 DEFINE_CLEANUP(Host, host_free);
 

@@ -298,7 +298,7 @@ Link *link_free(Link *link)
         return NULL;
 }
 
-int link_open(Link *link, const LinkHandler *handler, void *userdata)
+void link_open(Link *link, const LinkHandler *handler, void *userdata)
 {
         assert(handler->on_profile);
         link_close(link);
@@ -309,7 +309,6 @@ int link_open(Link *link, const LinkHandler *handler, void *userdata)
         backoff_reset(&link->refusal);
         link->state = LINK_CONNECTING;
         arm(link, 0);
-        return 0;
 }
 
 void link_close(Link *link)

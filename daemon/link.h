@@ -60,7 +60,7 @@ DEFINE_CLEANUP(Link, link_free);
 
 /* Wants a connection from now on, at once, with the back-offs at their start; one that there was is closed.
  * Calls nothing back before the loop goes round. The handler stays with its owner. */
-int link_open(Link *link, const LinkHandler *handler, void *userdata);
+void link_open(Link *link, const LinkHandler *handler, void *userdata);
 /* Says DISCONNECT (so that no will is sent) and wants none any more. */
 void link_close(Link *link);
 /* Gives a connection that is up away without DISCONNECT (the will is sent), because of text, which is said

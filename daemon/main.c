@@ -113,13 +113,18 @@ typedef struct Reading {
         Catalog *catalog;
         bool check; /* print for a person, rather than log */
         unsigned errors, warnings;
+        unsigned unsure; /* errors that say nothing against the configuration */
 } Reading;
 
 static const Descriptor *on_lookup(const char *plugin, char **ret_error, void *userdata)
 {
         Reading *reading = userdata;
 
-        return catalog_lookup(plugin, ret_error, reading->catalog);
+        const Descriptor *found = catalog_lookup(plugin, ret_error, reading->catalog);
+
+        if (!found && catalog_unsure(reading->catalog, plugin))
+                reading->unsure++;
+        return found;
 }
 
 static void on_report(
@@ -143,7 +148,7 @@ static void on_report(
                 log_write(error ? LOG_ERR : LOG_WARNING, NULL, "%s:%s %s", file, position, text);
 }
 
-/* The configuration lives on what the catalog knows of the plugins. */
+/* The configuration lives on what the catalog knows of the plugins. -EAGAIN: it may be good another time. */
 static int read_configuration(const Paths *paths, bool check, Catalog **ret_catalog, Config **ret_config)
 {
         _cleanup_(catalog_freep) Catalog *catalog = NULL;
@@ -167,7 +172,8 @@ static int read_configuration(const Paths *paths, bool check, Catalog **ret_cata
                         (*ret_config)->n_sensors == 1 ? "" : "s", reading.warnings,
                         reading.warnings == 1 ? "" : "s");
         *ret_catalog = TAKE_PTR(catalog);
-        return r;
+        return r == -EINVAL && !check && reading.unsure > 0 && reading.unsure == reading.errors ? -EAGAIN
+                                                                                                : r;
 }
 
 /* --- running
@@ -184,21 +190,29 @@ static void protect_process(void)
         signal(SIGPIPE, SIG_IGN);
 }
 
+/* What a signal stops. */
+typedef struct Running {
+        Manager *manager;
+        Notify *notify;
+} Running;
+
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
+        const Running *running = userdata;
+
         (void) source;
         log_info("stopping, because of %s", strsignal((int) info->ssi_signo));
-        notify_stopping();
-        manager_stop(userdata);
+        notify_stopping(running->notify);
+        manager_stop(running->manager);
         return 0;
 }
 
-static int watch_signals(sd_event *event, Manager *manager)
+static int watch_signals(sd_event *event, Running *running)
 {
         static const int stops[] = {SIGTERM, SIGINT, SIGHUP};
 
         for (size_t i = 0; i < ELEMENTSOF(stops); i++) {
-                int r = sd_event_add_signal(event, NULL, stops[i], on_signal, manager);
+                int r = sd_event_add_signal(event, NULL, stops[i], on_signal, running);
 
                 if (r < 0)
                         return r;
@@ -206,7 +220,7 @@ static int watch_signals(sd_event *event, Manager *manager)
         return 0;
 }
 
-/* All that the loop needs to know of, blocked before there is a thread or a child. */
+/* All that the loop needs to know of, blocked before there is a thread or a child of the loop's. */
 static void block_signals(void)
 {
         sigset_t blocked;
@@ -234,6 +248,7 @@ static int run(Config *config, const Paths *paths, bool user)
         _cleanup_(bus_freep) Bus *bus = NULL;
         _cleanup_(freep) char *error = NULL;
         _cleanup_(config_freep) Config *owned = config;
+        Running running;
         int r;
 
         block_signals();
@@ -245,15 +260,16 @@ static int run(Config *config, const Paths *paths, bool user)
         r = manager_new(&manager, event, TAKE_PTR(owned), paths, &error);
         if (r < 0)
                 return say("can't start", error, r);
-        r = watch_signals(event, manager);
-        if (r < 0)
-                return say("can't listen to signals", NULL, r);
         r = bus_new(&bus, event, manager, user, &error);
         if (r < 0)
                 return say("can't be on D-Bus", error, r);
         r = notify_new(&notify, manager);
         if (r < 0)
                 return say("can't tell the service manager", NULL, r);
+        running = (Running){manager, notify};
+        r = watch_signals(event, &running);
+        if (r < 0)
+                return say("can't listen to signals", NULL, r);
         r = manager_start(manager);
         if (r < 0)
                 return say("can't start", NULL, r);
@@ -274,7 +290,7 @@ int main(int argc, char **argv)
         _cleanup_(catalog_freep) Catalog *catalog = NULL;
         _cleanup_(freep) char *error = NULL;
         Config *config = NULL;
-        int r;
+        int r, read;
 
         if (options.exit_now >= 0)
                 return options.exit_now;
@@ -291,8 +307,9 @@ int main(int argc, char **argv)
                 say("can't start", error, r);
                 return EXIT_FAULT;
         }
-        if (read_configuration(&paths, options.check, &catalog, &config) < 0)
-                return EXIT_CONFIG;
+        read = read_configuration(&paths, options.check, &catalog, &config);
+        if (read < 0) /* a machine that is short of something is no mistake in a file: try again */
+                return read == -EAGAIN || read == -ENOMEM ? EXIT_FAULT : EXIT_CONFIG;
         if (options.check || r < 0) {
                 config_free(config);
                 if (!options.check)

@@ -14,7 +14,7 @@
 #include "util/bytes.h"
 
 /* The last word on our identity. It stays until the server has another, so that State doesn't flicker with
- * each attempt. */
+ * each attempt; an outage takes it back. */
 typedef enum Verdict {
         VERDICT_NONE,
         VERDICT_REFUSED, /* the login */
@@ -65,6 +65,7 @@ struct Manager {
 };
 
 void manager_changed(Manager *manager);
+void manager_counted(Manager *manager);
 /* The time, in µs since the epoch; says when it was set back. */
 uint64_t manager_clock(Manager *manager);
 

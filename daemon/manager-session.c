@@ -138,9 +138,11 @@ static void on_unsuback(int mid, void *userdata)
 
         doubted = delivery_unanswered(manager->delivery) > 0;
         delivery_on_unsuback(manager->delivery, mid);
-        if (doubted && delivery_unanswered(manager->delivery) == 0 && !manager->session.keep_error)
+        if (doubted && delivery_unanswered(manager->delivery) == 0 && !manager->session.keep_error) {
                 free(TAKE_PTR(manager->session.last_error));
-        manager_changed(manager);
+                manager_changed(manager);
+        }
+        manager_counted(manager);
 }
 
 static void on_writable(void *userdata)
@@ -162,7 +164,6 @@ static void log_in(Manager *manager)
 {
         Session *session = &manager->session;
         const DeviceConfig *device = &manager->config->device;
-        int r;
 
         enrol_stop(manager->enrol);
         session->verdict = VERDICT_NONE;
@@ -170,10 +171,9 @@ static void log_in(Manager *manager)
         free(session->will_topic);
         session->client_id = topic_client_id(session->hwid, device->name);
         session->will_topic = topic_data(session->plug_id, manager->config->will.channel);
-        r = !session->client_id || !session->will_topic ? -ENOMEM
-                                                        : link_open(manager->link, &login_handler, manager);
-        if (r < 0)
-                say_not_ready(manager, "can't connect: ", strerror(-r));
+        if (!session->client_id || !session->will_topic)
+                return say_not_ready(manager, "can't connect: ", strerror(ENOMEM));
+        link_open(manager->link, &login_handler, manager);
         manager_changed(manager);
 }
 
@@ -219,24 +219,31 @@ static void on_enrolled(void *userdata)
         log_in(userdata);
 }
 
+/* Credentials that were good stay good: a gateway that was asked to enrol anew goes on with them, whatever
+ * came of it. False: it has none, or the new ones wait to be saved. */
+static bool go_on_as_before(Manager *manager, const char *text)
+{
+        Session *session = &manager->session;
+        _cleanup_(freep) char *sentence = NULL;
+
+        if (!session->plug_id || session->unsaved)
+                return false;
+        sentence = text_printf("%s; going on as %s", text, session->plug_id);
+        log_warning("enrolment: %s", sentence ? sentence : text);
+        log_in(manager);
+        set_error(manager, sentence ? sentence : text);
+        session->keep_error = true; /* who asked for it has to see it, also once we are online */
+        return true;
+}
+
 static void on_enrolment_failed(const char *text, uint64_t retry_usec, void *userdata)
 {
         Manager *manager = userdata;
-        Session *session = &manager->session;
 
-        /* Credentials that were good stay good: a gateway that asked to be enrolled anew goes on with them.
-         */
-        if (session->plug_id && !session->unsaved) {
-                _cleanup_(freep) char *sentence = text_printf("%s; going on as %s", text, session->plug_id);
-
-                log_warning("enrolment: %s", sentence ? sentence : text);
-                log_in(manager);
-                set_error(manager, sentence ? sentence : text);
-                session->keep_error = true; /* who asked for it has to see it, also once we are online */
+        if (go_on_as_before(manager, text))
                 return;
-        }
         say_retry(manager, "enrolment: ", text, retry_usec);
-        session->verdict = VERDICT_ENROLMENT_FAILED;
+        manager->session.verdict = VERDICT_ENROLMENT_FAILED;
         manager_changed(manager);
 }
 
@@ -244,6 +251,8 @@ static void on_enrolment_end(LinkEnd end, const char *text, uint64_t retry_usec,
 {
         Manager *manager = userdata;
 
+        if (go_on_as_before(manager, text))
+                return;
         manager->session.verdict = end == LINK_END_REFUSED ? VERDICT_REFUSED : VERDICT_NONE;
         say_retry(manager, "enrolment: ", text, retry_usec);
 }
@@ -261,6 +270,15 @@ static const EnrolHandler enrol_handler = {
         .on_end = on_enrolment_end,
 };
 
+/* Somebody asked for a new try: what is known of the last says nothing of it. */
+static void forget_outcome(Manager *manager)
+{
+        manager->session.keep_error = false;
+        manager->session.verdict = VERDICT_NONE;
+        free(TAKE_PTR(manager->session.last_error));
+        manager_changed(manager);
+}
+
 static int start_enrolling(Manager *manager, char **ret_error)
 {
         const DeviceConfig *device = &manager->config->device;
@@ -270,13 +288,14 @@ static int start_enrolling(Manager *manager, char **ret_error)
         r = credentials_secret(&device->pass, manager->paths->credentials, "plugd.pass", &pass, ret_error);
         if (r < 0)
                 return r;
-        delivery_stop(manager->delivery);
-        manager->session.up = manager->session.keep_error = false;
-        manager->session.verdict = VERDICT_NONE;
-        free(TAKE_PTR(manager->session.last_error)); /* of the last try: not of this one */
         r = enrol_start(manager->enrol, device, manager->session.hwid, pass, ret_error);
-        manager_changed(manager);
-        return r;
+        if (r < 0)
+                return r; /* and everything goes on as it was */
+        delivery_stop(manager->delivery);
+        link_close(manager->link); /* the login's: the enrolment opens it anew */
+        manager->session.up = false;
+        forget_outcome(manager);
+        return 0;
 }
 
 /* --- who to be
@@ -467,8 +486,10 @@ int manager_enroll(Manager *manager, char **ret_error)
                                         : "fill in device.hwid and device.enroll, and restart plugd");
                 return -EINVAL;
         }
-        if (enrol_asked(manager->enrol))
+        if (enrol_hurry(manager->enrol) || enrol_asked(manager->enrol)) {
+                forget_outcome(manager);
                 return 0; /* it is under way; the server answers once */
+        }
         return start_enrolling(manager, ret_error);
 }
 
@@ -476,10 +497,11 @@ int manager_reconnect(Manager *manager, char **ret_error)
 {
         if (manager->stopping)
                 return say_stopping(ret_error);
-        if (enrol_asked(manager->enrol))
-                return 0; /* connected, and an answer is due that comes once */
+        if (enrol_hurry(manager->enrol) || enrol_asked(manager->enrol))
+                return 0; /* an answer that comes once is due, or waits to be saved */
         if (link_state(manager->link) != LINK_CLOSED) {
                 link_reconnect(manager->link);
+                forget_outcome(manager);
                 return 0;
         }
         /* A secret may have been put in its place since. */

@@ -15,6 +15,16 @@
 #define AHEAD_MSEC 1000                     /* times ahead of the clock by this much are worth a word … */
 #define AHEAD_SAID_USEC (60 * USEC_PER_SEC) /* … so often */
 
+void manager_counted(Manager *manager)
+{
+        for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++) {
+                const Observation *o = &manager->observers[i];
+
+                if (o->observer && o->observer->on_counted)
+                        o->observer->on_counted(o->userdata);
+        }
+}
+
 void manager_changed(Manager *manager)
 {
         for (size_t i = 0; i < ELEMENTSOF(manager->observers); i++) {
@@ -74,7 +84,7 @@ static int store(Manager *manager, Sample *sample, uint64_t age_usec, Append app
         if (r < 0)
                 return r;
         delivery_wake(manager->delivery);
-        manager_changed(manager);
+        manager_counted(manager);
         return 0;
 }
 
@@ -253,8 +263,7 @@ static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdat
                 if (host_state(manager->hosts[i]) != HOST_STOPPED) {
                         const LogContext context = {.sensor = host_name(manager->hosts[i])};
 
-                        log_write(LOG_WARNING, &context,
-                                "the worker did not stop in time, and is left behind");
+                        log_write(LOG_WARNING, &context, "the worker did not stop in time, and is killed");
                 }
         return sd_event_exit(manager->event, 0);
 }

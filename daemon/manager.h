@@ -31,6 +31,7 @@ const char *manager_state_to_string(ManagerState state);
 
 /* What the bus wants to hear: it coalesces, and reads what it needs when it tells others. */
 typedef struct ManagerObserver {
+        void (*on_counted)(void *userdata);                  /* counters alone: with each message */
         void (*on_changed)(void *userdata);                  /* a property of the manager */
         void (*on_host_changed)(Host *host, void *userdata); /* a sensor's state, error, interval … */
         void (*on_host_sampled)(Host *host, void *userdata); /* a sensor's values and counters */

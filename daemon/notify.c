@@ -74,7 +74,8 @@ void notify_ready(Notify *notify)
         on_changed(notify);
 }
 
-void notify_stopping(void)
+void notify_stopping(Notify *notify)
 {
+        notify->ready = false;
         sd_notify(false, "STOPPING=1\nSTATUS=stopping: the spool is being synced");
 }

@@ -13,4 +13,4 @@ Notify *notify_free(Notify *notify);
 DEFINE_CLEANUP(Notify, notify_free);
 
 void notify_ready(Notify *notify);
-void notify_stopping(void);
+void notify_stopping(Notify *notify); /* and nothing behind it */

@@ -168,7 +168,8 @@ struct plugd_plugin {
         /* Takes a sample and hands it to emit(). Called at the configured interval, first at once, and when
          * event_fd is readable. -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
          * instance and opens it again, as at the start. Any other failure is shown, and read() is called
-         * again at the next interval. May be NULL in a plugin that only takes writes. */
+         * again at the next interval, or a second later if event_fd is readable. May be NULL in a plugin
+         * that only takes writes. */
         int (*read)(void *instance);
 
         /* A descriptor that becomes readable when read() should be called beside the interval, or a negative

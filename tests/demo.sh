@@ -40,12 +40,13 @@ if command -v python3 >/dev/null; then
 fi
 
 require_machine
-mkdir -p "$builds"
+lock_builds
 require_packages pkg.plugd.demo
 echo "building plugd (some 20 seconds on a desktop, some minutes on a small machine)" >&2
 build demo </dev/null >"$builds/demo-build.log" 2>&1 || {
     tail -30 "$builds/demo-build.log" >&2
     die "the build failed (see $builds/demo-build.log)"
 }
+exec 9>&- # others may build while this one shows
 export PLUGD_BUILD=$builds/demo
 exec /usr/bin/python3 "$root/tests/demo/demo.py" "$@"

@@ -27,7 +27,7 @@ for argument; do
 done
 
 require_machine
-mkdir -p "$builds"
+lock_builds
 results=$builds/results
 rm -rf "$results"
 mkdir -p "$results"

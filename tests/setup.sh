@@ -17,6 +17,13 @@ require_machine() {
     [ -f /etc/debian_version ] || die "needs Debian 12 or a system made from it: it installs packages with apt-get"
 }
 
+# One run at a time in a folder of builds; held until fd 9 is closed.
+lock_builds() {
+    mkdir -p "$builds"
+    exec 9>"$builds/lock"
+    flock -n 9 || die "another run is at work in $builds: wait for it, or set PLUGD_BUILDS to another folder"
+}
+
 # require_packages PROFILE: the Build-Depends of debian/control. Asks the network only when something is missing.
 require_packages() {
     local profile=$1
@@ -31,13 +38,18 @@ require_packages() {
     local policy=/usr/sbin/policy-rc.d made_policy=
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=yes
+        trap 'rm -f "$policy"' EXIT
+        trap 'exit 130' INT TERM
     fi
     {
         apt-get -q update &&
             apt-get -q -y --no-install-recommends ${profile:+-P "$profile"} build-dep "$root/"
     } </dev/null >"$builds/packages.log" 2>&1
     local status=$?
-    [ -z "$made_policy" ] || rm -f "$policy"
+    if [ -n "$made_policy" ]; then
+        rm -f "$policy"
+        trap - EXIT INT TERM
+    fi
     [ "$status" -eq 0 ] || {
         tail -20 "$builds/packages.log" >&2
         die "could not install the packages that debian/control names (see $builds/packages.log)"
@@ -49,15 +61,10 @@ build() {
     local folder=$builds/$1
     shift
 
-    exec 9>"$builds/lock"
-    flock -n 9 || die "another run builds in $builds at this moment: wait for it, or set PLUGD_BUILDS to another folder"
     if [ -f "$folder/build.ninja" ]; then
         meson setup --reconfigure "$@" "$folder" "$root"
     else
         rm -rf "$folder"
         meson setup -Dtests=enabled "$@" "$folder" "$root"
     fi && meson compile --ninja-args=--quiet -C "$folder"
-    local status=$?
-    exec 9>&-
-    return $status
 }

@@ -24,6 +24,8 @@
  * for nothing, and gets a pause after each from now on, until it has been seen not readable. */
 #define IDLE_EVENTS_MAX 100
 #define IDLE_PAUSE_USEC (10 * USEC_PER_MSEC)
+/* After a read that failed, an event is looked at again only after this. */
+#define FAILED_PAUSE_USEC USEC_PER_SEC
 
 typedef struct Loop {
         int wire;
@@ -37,7 +39,6 @@ typedef struct Loop {
         unsigned idle_events;
         uint64_t event_pause_usec; /* not polled until then; 0: no pause */
         bool event_blamed;         /* a descriptor that stays readable has been told of */
-        bool event_muted;          /* until the next read by interval */
         bool failing;              /* read() has failed, and the host knows */
         bool stop, exhausted;      /* exhausted: the plugin has no memory left */
 } Loop;
@@ -160,7 +161,7 @@ static void open_instance(Loop *loop)
                 return;
         }
         loop->event_fd = instance_event_fd(&loop->instance);
-        loop->event_muted = loop->event_blamed = false;
+        loop->event_blamed = false;
         loop->idle_events = 0;
         loop->event_pause_usec = 0;
         loop->next_usec = loop->instance.plugin->read ? clock_monotonic_usec() : NEVER;
@@ -204,7 +205,8 @@ static void read_instance(Loop *loop, bool by_event)
         }
         loop->exhausted = r == -ENOMEM;
         if (r < 0 && r != -EAGAIN) {
-                loop->failing = loop->event_muted = true;
+                loop->failing = true;
+                loop->event_pause_usec = clock_monotonic_usec() + FAILED_PAUSE_USEC;
                 return;
         }
         if (r == 0)
@@ -225,7 +227,6 @@ static void on_time(Loop *loop, uint64_t now_usec)
         /* In step with the interval; what was missed is left out. */
         loop->last_usec = now_usec - loop->next_usec < loop->interval_usec ? loop->next_usec : now_usec;
         loop->next_usec = loop->last_usec + loop->interval_usec;
-        loop->event_muted = false;
         read_instance(loop, false);
 }
 
@@ -247,8 +248,8 @@ static uint64_t show_life(Loop *loop)
 static int wait_for_something(Loop *loop, uint64_t until_usec)
 {
         uint64_t now_usec = clock_monotonic_usec();
-        bool pausing = loop->event_pause_usec > now_usec, muted = loop->event_muted || pausing;
-        uint64_t end_usec = pausing ? MIN(until_usec, loop->event_pause_usec) : until_usec;
+        bool muted = loop->event_pause_usec > now_usec;
+        uint64_t end_usec = muted ? MIN(until_usec, loop->event_pause_usec) : until_usec;
         uint64_t wait_usec = end_usec > now_usec ? end_usec - now_usec : 0;
         struct timespec timeout = {
                 (time_t) (wait_usec / USEC_PER_SEC), (long) (wait_usec % USEC_PER_SEC) * 1000};

@@ -206,3 +206,17 @@ def test_it_runs_from_any_working_folder_and_with_relative_names(scene):
     (gateway.folder / "secret").chmod(0o600)
     gateway.start()
     wait_for(lambda: gateway.get("State") == "online", "pass_file is found beside the configuration")
+
+
+def test_a_plugin_that_can_not_be_asked_in_time_is_no_mistake_in_the_file(scene, folder):
+    """A slow machine: exit 1, so that systemd tries again; 3 would keep the gateway down."""
+    worker = folder / "slow-worker"
+    worker.write_text("#!/bin/sh\nexec sleep 30\n")
+    worker.chmod(0o755)
+    gateway = scene.gateway(scene.settings(sim("one")), environment={"PLUGD_WORKER": str(worker)})
+    gateway.start()
+    assert gateway.process.wait(15) == 1
+    assert "longer than 5 s" in gateway.log
+    checked = subprocess.run([str(DAEMON), "--check", "--config", str(gateway.config)], env=gateway.environment,
+                             capture_output=True, text=True, timeout=15)
+    assert checked.returncode == 3

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enrolling on request: an answer that comes once is not lost, and a refusal is seen."""
 
-from conftest import sim
-from harness import wait_for
+from conftest import MODEL, PASS, sim
+from harness import PATH, SENSOR, wait_for
 
 
 def wait_asked(scene, gateway):
@@ -48,10 +48,88 @@ def test_a_refused_login_while_enrolling_is_a_refusal(scene):
 
 
 def test_a_pass_that_the_server_quotes_is_masked(scene):
-    from conftest import PASS
-
     scene.platform.fault("enrol", "error", code=5, msg=f"pass {PASS} is wrong")
     gateway = scene.gateway().start()
     gateway.wait_error("error 5", "is wrong")
     assert PASS not in gateway.get("LastError")
     assert PASS not in gateway.log
+
+
+def with_pass_file(scene, *sensors, password):
+    file = scene.folder / "pass"
+    file.write_text(password + "\n")
+    file.chmod(0o600)
+    return file, scene.settings(*sensors, device={"enroll": {"as": "thing", "model": MODEL, "pass_file": str(file)}})
+
+
+def test_enrolling_that_cannot_begin_disturbs_nothing(scene):
+    file, settings = with_pass_file(scene, sim("one"), password=PASS)
+    gateway = scene.gateway(settings).start().wait_online()
+    since = gateway.get("ConnectedSince")
+    file.write_text("a+b\n")
+    refused = gateway.ctl("enroll")
+    assert refused.returncode == 1 and "'+'" in refused.stderr
+    assert gateway.get("State") == "online" and gateway.get("ConnectedSince") == since
+    taken = gateway.sensor("one")["Samples"]
+    scene.counter("Sim/one", taken + 10)
+
+
+def test_a_refused_login_while_enrolling_anew_goes_on_as_before(scene):
+    gateway = scene.online(sim("one"))
+    plug_id = gateway.get("PlugId")
+    scene.platform.fault("login", "refuse", count=1, code=5)
+    refused = gateway.ctl("enroll")
+    assert refused.returncode == 1 and "CONNACK 5" in refused.stderr and plug_id in refused.stderr
+    gateway.wait_online()
+    taken = gateway.sensor("one")["Samples"]
+    scene.counter("Sim/one", taken + 5)
+
+
+def test_a_pass_of_stars_that_the_server_quotes(scene):
+    _, settings = with_pass_file(scene, password="***")
+    scene.platform.fault("enrol", "error", code=5, msg="no *** for you, ****")
+    gateway = scene.gateway(settings).start()
+    gateway.wait_error("error 5")
+    assert gateway.get("State") == "enrolment-failed"
+
+
+def test_reconnect_after_a_refusal_waits_for_the_new_answer(scene):
+    gateway = scene.online()
+    scene.platform.fault("login", "refuse", count=1, code=4)
+    gateway.ctl("reconnect")
+    gateway.wait_state("refused")
+    again = gateway.ctl("reconnect")
+    assert again.returncode == 0, again.stderr
+    assert gateway.get("State") == "online" and gateway.get("LastError") == ""
+
+
+def test_an_answer_that_waits_to_be_saved_outlives_reconnect(scene):
+    """The server gives it once: neither request may drop it for the credentials that were there before."""
+    gateway = scene.online()
+    (device,) = scene.platform.devices()
+    scene.platform.switch(reenrol=True)
+    # A folder in the way of the file: nothing can be renamed onto it, not even by root.
+    file = gateway.state / "credentials.json"
+    file.rename(gateway.state / "kept")
+    (file / "in the way").mkdir(parents=True)
+    gateway.call("Enroll")
+    gateway.wait_error("could not be saved")
+    gateway.call("Reconnect")
+    gateway.call("Enroll")
+    (file / "in the way").rmdir()
+    file.rmdir()
+    gateway.call("Reconnect")
+    gateway.wait_online()
+    (renewed,) = scene.platform.devices()
+    assert renewed.plug_id == device.plug_id and renewed.auth != device.auth
+    assert renewed.auth in file.read_text()
+    assert len(scene.platform.events("subscribe")) == 2
+
+
+def test_a_sensor_is_not_started_again_while_stopping(scene):
+    gateway = scene.online(sim("one"), sim("hung", misbehave="hang"))
+    gateway.process.terminate()
+    wait_for(lambda: gateway.sensor("one")["State"] == "stopped", "the one has stopped, the other hangs", interval=0.02)
+    result = gateway.call("Restart", path=f"{PATH}/sensors/one", interface=SENSOR, check=False)
+    assert result.returncode != 0 and "stopping" in result.stderr, result
+    assert gateway.process.wait(10) == 0

@@ -199,7 +199,7 @@ static void try(const ServerConfig *config, Outcome *outcome)
         *outcome = (Outcome){0};
         assert_true(sd_event_new(&event) >= 0);
         assert_int_equal(link_new(&link, event, config), 0);
-        assert_int_equal(link_open(link, &handler, outcome), 0);
+        link_open(link, &handler, outcome);
         while (!outcome->up && !outcome->ended && clock_monotonic_usec() < until)
                 (void) sd_event_run(event, 100 * USEC_PER_MSEC);
         link_free(link);
@@ -332,7 +332,7 @@ static void test_lost(void **state _unused_)
         config.port = server.port;
         assert_true(sd_event_new(&event) >= 0);
         assert_int_equal(link_new(&link, event, &config), 0);
-        assert_int_equal(link_open(link, &handler, &outcome), 0);
+        link_open(link, &handler, &outcome);
         while (!outcome.up && !outcome.ended && clock_monotonic_usec() < until)
                 (void) sd_event_run(event, 100 * USEC_PER_MSEC);
         assert_true(outcome.up);

@@ -32,6 +32,11 @@ def fill(folder):
             pass
 
 
+def start(gateway):
+    gateway.start()
+    wait_for(lambda: gateway.get("State"), "it is on the bus")
+
+
 @pytest.fixture
 def offline(scene):
     """A gateway with credentials whose server is away."""
@@ -44,11 +49,11 @@ def offline(scene):
 def test_a_full_runtime_folder_costs_nothing(scene, offline):
     with small(offline.runtime):
         fill(offline.runtime)
-        offline.start()
+        start(offline)
         ids = [offline.publish(CHANNEL, number) for number in range(30)]
         wait_for(lambda: "runtime" in offline.get("SpoolTrouble"), "the trouble is named")
         offline.kill()
-        offline.start()
+        start(offline)
         assert offline.get("SpoolMessages") >= len(ids)
         scene.platform.start()
         offline.wait_online(30)
@@ -60,7 +65,7 @@ def test_a_full_runtime_folder_costs_nothing(scene, offline):
 
 def test_where_nothing_has_room_publish_refuses(scene, offline):
     with small(offline.runtime, offline.state):
-        offline.start()
+        start(offline)
         fill(offline.runtime)
         fill(offline.state)
         refused, ids = None, []
@@ -76,6 +81,6 @@ def test_where_nothing_has_room_publish_refuses(scene, offline):
             (folder / "filler").unlink()
         assert offline.publish(CHANNEL, "again")
         offline.kill()
-        offline.start()
+        start(offline)
         assert offline.get("SpoolMessages") >= len(ids) + 1
         assert offline.stop() == 0

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -1066,6 +1067,8 @@ static int fake_worker(const char *what)
         const struct plugd_value one = {.type = PLUGD_INTEGER, .integer = 1};
         Bytes bytes = {0};
 
+        /* However ill it behaves, it doesn't outlive a test that was cut short. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (strcmp(what, "mute") == 0)
                 for (;;)
                         pause();

@@ -5,9 +5,6 @@
 
 #include "credentials.h"
 
-/* free() after overwriting size bytes. */
-void secret_free_size(char *secret, size_t size);
-
 /* The first usable serial number in these files (NULL-terminated), else plugd's own hash of the machine id.
  */
 int hwid_discover(const char *const *serial_files, char **ret_hwid, char **ret_error);

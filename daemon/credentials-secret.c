@@ -13,19 +13,6 @@
 
 #define SECRET_MAX 4096
 
-void secret_free_size(char *secret, size_t size)
-{
-        if (secret)
-                explicit_bzero(secret, size);
-        free(secret);
-}
-
-char *secret_free(char *secret)
-{
-        secret_free_size(secret, secret ? strlen(secret) : 0);
-        return NULL;
-}
-
 /* where: "pass_file /etc/plugd/pass", for the sentence. */
 static int take_secret(const char *text, size_t size, const char *where, char **ret_secret, char **ret_error)
 {

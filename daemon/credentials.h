@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "util/macros.h"
+#include "util/secret.h"
 
 typedef struct Credentials Credentials;
 
@@ -38,10 +39,6 @@ int credentials_save(Credentials *credentials, const char *host, const char *hwi
  * Overwrites memory of what it frees. */
 int credentials_secret(const SecretConfig *secret, const char *credentials_directory, const char *name,
         char **ret_secret, char **ret_error);
-/* free() after overwriting. */
-char *secret_free(char *secret);
-DEFINE_CLEANUP(char, secret_free);
-
 /* "auto": the Pi's serial number from the device tree, else a hash of the machine id that is plugd's own;
  * anything else: itself. 0, or -errno with a sentence. */
 int credentials_hwid(const char *configured, char **ret_hwid, char **ret_error);

@@ -8,6 +8,7 @@
 #include "topic.h"
 #include "util/backoff.h"
 #include "util/log.h"
+#include "util/secret.h"
 #include "util/text.h"
 
 /*
@@ -42,14 +43,6 @@ struct Enrol {
         char *plug_id, *auth; /* an answer that is not safe yet */
 };
 
-static char *wipe(char *secret)
-{
-        if (secret)
-                explicit_bzero(secret, strlen(secret));
-        free(secret);
-        return NULL;
-}
-
 static void arm(Enrol *enrol, uint64_t usec)
 {
         (void) sd_event_source_set_time_relative(enrol->timer, usec);
@@ -78,7 +71,7 @@ static void forget_answer(Enrol *enrol)
 {
         free(enrol->plug_id);
         enrol->plug_id = NULL;
-        enrol->auth = wipe(enrol->auth);
+        enrol->auth = secret_free(enrol->auth);
 }
 
 static void save(Enrol *enrol)
@@ -275,7 +268,7 @@ static void forget_request(Enrol *enrol)
         free(enrol->hwid);
         free(enrol->client_id);
         enrol->hwid = enrol->client_id = NULL;
-        enrol->topic = wipe(enrol->topic);
+        enrol->topic = secret_free(enrol->topic);
 }
 
 Enrol *enrol_free(Enrol *enrol)

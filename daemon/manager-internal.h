@@ -73,4 +73,3 @@ int session_init(Manager *manager, char **ret_error);
 void session_deinit(Session *session);
 /* Finds out who to be, and begins to log in or to enrol; or says in last_error what is missing. */
 void session_begin(Manager *manager);
-ManagerState session_state(const Manager *manager);

@@ -388,7 +388,7 @@ void session_begin(Manager *manager)
                 say_not_ready(manager, "not configured: ", error ? error : strerror(-r));
 }
 
-ManagerState session_state(const Manager *manager)
+ManagerState manager_state(const Manager *manager)
 {
         switch (manager->session.verdict) {
         case VERDICT_REFUSED:
@@ -441,11 +441,6 @@ const char *manager_hardware_id(const Manager *manager)
 const char *manager_plug_id(const Manager *manager)
 {
         return manager->session.plug_id ? manager->session.plug_id : "";
-}
-
-ManagerState manager_state(const Manager *manager)
-{
-        return session_state(manager);
 }
 
 const char *manager_server(const Manager *manager)

@@ -60,7 +60,7 @@ Json *json_parse(const char *text, size_t size, char **ret_error)
                 text_set(ret_error, "out of memory");
                 return NULL;
         }
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+        /* Without JSON_TOKENER_STRICT: json-c 0.18 then refuses all but ASCII; and the scan is stricter. */
         value = json_tokener_parse_ex(tokener, text, (int) size);
         if (json_tokener_get_error(tokener) == json_tokener_continue) /* a number: it might go on */
                 value = json_tokener_parse_ex(tokener, "", 1);

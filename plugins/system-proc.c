@@ -94,7 +94,7 @@ static int find_memory(const char *text, const char *key, uint64_t *ret)
 int system_memory_read(System *system)
 {
         const char *path = "/proc/meminfo";
-        uint64_t total, available;
+        uint64_t total = 0, available = 0;
         int r = system_read_text(system, path);
 
         if (r == 0)

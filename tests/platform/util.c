@@ -131,7 +131,8 @@ json_object *json_parse(const char *text, size_t size, bool *ret_ok, const char 
                 tokener = json_tokener_new();
                 if (!tokener)
                         abort();
-                json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+                /* Not JSON_TOKENER_STRICT: json-c 0.18 refuses all but ASCII then. The scan is stricter. */
+                json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
         }
         end = scan_value(scan_space(text, text + size), text + size);
         *ret_why = "not JSON";

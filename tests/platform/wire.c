@@ -10,6 +10,7 @@
 enum { MQTT_CONNACK = 2, MQTT_TYPES = 16, BYTE_DISCONNECT = 0xE0 };
 
 typedef ssize_t (*WriteFunction)(int, const void *, size_t);
+typedef ssize_t (*SendFunction)(int, const void *, size_t, int);
 typedef ssize_t (*ReadFunction)(int, void *, size_t);
 typedef int (*SslWriteFunction)(void *, const void *, int);
 typedef int (*SslReadFunction)(void *, void *, int);
@@ -112,6 +113,23 @@ static ssize_t wire_write(int fd, const void *bytes, size_t size)
         return n;
 }
 
+/* What newer versions of the broker use. */
+static ssize_t wire_send(int fd, const void *bytes, size_t size, int flags)
+{
+        static SendFunction next;
+        uint8_t replacement[4];
+        ssize_t n;
+
+        if (!next)
+                next = (SendFunction) dlsym(RTLD_NEXT, "send");
+        if (wire.armed && meddle(fd, bytes, size, replacement, &bytes))
+                return (ssize_t) size;
+        n = next(fd, bytes, size, flags);
+        if (n < 0 && errno != EAGAIN)
+                wire.end_errno = errno;
+        return n;
+}
+
 static ssize_t wire_read(int fd, void *bytes, size_t size)
 {
         static ReadFunction next;
@@ -159,6 +177,7 @@ static int wire_ssl_read(void *ssl, void *bytes, int size)
                 __attribute__((alias(#function), visibility("default"), used))
 
 STANDS_FOR(wire_write, "write");
+STANDS_FOR(wire_send, "send");
 STANDS_FOR(wire_read, "read");
 STANDS_FOR(wire_ssl_write, "SSL_write");
 STANDS_FOR(wire_ssl_read, "SSL_read");

@@ -4,8 +4,8 @@
 /*
  * The broker's last step to the socket. A plugin cannot choose a CONNACK's code, hold back an UNSUBACK or
  * learn why a connection ended, so platform.so is also preloaded (LD_PRELOAD) and stands in front of write,
- * read, SSL_write and SSL_read. That works under TLS as well. Not preloaded, all else works and a refusal is
- * always code 5.
+ * send, read, SSL_write and SSL_read. That works under TLS as well. Not preloaded, all else works and a
+ * refusal is always code 5.
  */
 
 #include "util.h"

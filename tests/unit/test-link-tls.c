@@ -66,8 +66,11 @@ static int make_certificates(void **state _unused_)
               "good.ext -out good.pem");
         shell("openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile "
               "wrong.ext -out wrong.pem");
-        shell("openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 -extfile "
-              "good.ext -out expired.pem");
+        /* Newer ones of `openssl x509` make no certificate that ends before it begins. */
+        shell("printf '%s\\n' '[ca]' default_ca=ca database=index.txt new_certs_dir=. rand_serial=yes "
+              "default_md=sha256 policy=any '[any]' commonName=supplied >ca.conf && : >index.txt");
+        shell("openssl ca -batch -notext -config ca.conf -cert ca.pem -keyfile ca.key -extfile good.ext "
+              "-startdate 20200101000000Z -enddate 20200102000000Z -in server.csr -out expired.pem");
         shell("openssl req -x509 -new -key server.key -subj /CN=localhost -days 30 -addext "
               "subjectAltName=DNS:localhost -out self.pem");
         shell(KEY "client.key");

@@ -6,6 +6,7 @@
 #
 #     gcc        warnings are errors: unit tests, checks, scenarios
 #     sanitize   clang, address and undefined behaviour sanitizers: unit tests, and scenarios (not with --quick)
+#     trixie     gcc in a Debian 13 root, warnings are errors: unit tests (not with --quick)
 
 set -u -o pipefail
 # shellcheck source=tests/setup.sh
@@ -16,7 +17,7 @@ for argument; do
     case $argument in
     --quick) quick=yes ;;
     -h | --help)
-        sed -n '4,9s/^# \{0,1\}//p' "$0"
+        sed -n '4,10s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -61,12 +62,15 @@ counted() {
     fi
 }
 
+# unit NAME [COMMAND…]: COMMAND is how, where the tests can't run in this system.
 unit() {
     local name=$1
+    shift
 
+    [ $# -gt 0 ] || set -- meson test -C "$builds/$name" --no-rebuild --print-errorlogs
     # The result is in the file even if a test failed; without the file nothing ran, which counts as a failure.
     rm -f "$builds/$name/meson-logs/testlog.json"
-    step "$name-unit" meson test -C "$builds/$name" --no-rebuild --print-errorlogs
+    step "$name-unit" "$@"
     cp "$builds/$name/meson-logs/testlog.json" "$results/$name-unit.json" 2>/dev/null ||
         echo "failed $name-unit" >>"$results/steps"
 }
@@ -94,6 +98,10 @@ if CC=clang counted sanitize-build build sanitize -Dwerror=true -Db_sanitize=add
     if [ -z "$quick" ]; then
         scenarios sanitize -m "not plain"
     fi
+fi
+
+if [ -z "$quick" ] && counted trixie-build tests/trixie.sh build; then
+    unit trixie tests/trixie.sh test
 fi
 
 /usr/bin/python3 tests/count.py "$results"

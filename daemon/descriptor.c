@@ -289,6 +289,33 @@ static int read_channels(const Reader *reader, const Json *list, Descriptor *des
         return 0;
 }
 
+static int read_devices(const Reader *reader, const Json *list, Descriptor *descriptor)
+{
+        size_t n = json_size(list);
+
+        if (!list)
+                return 0;
+        if (json_type(list) != JSON_ARRAY || n > DEVICES_MAX)
+                return fail(reader, "its devices are no list of at most %d", DEVICES_MAX);
+        descriptor->devices = calloc(n + !n, sizeof(*descriptor->devices));
+        if (!descriptor->devices)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                const char *pattern = json_string(json_at(list, i));
+                _cleanup_(freep) char *error = NULL;
+
+                if (!pattern)
+                        return fail(reader, "device number %zu is no string", i + 1);
+                if (device_check(pattern, descriptor->options, descriptor->n_options, &error) < 0)
+                        return fail(reader, "device number %zu: %s", i + 1, error ? error : "it can't be");
+                descriptor->devices[i] = strdup(pattern);
+                if (!descriptor->devices[i])
+                        return -ENOMEM;
+                descriptor->n_devices++;
+        }
+        return 0;
+}
+
 static int read_descriptor(Reader *reader, const Json *json, Descriptor *descriptor)
 {
         int r;
@@ -321,6 +348,8 @@ static int read_descriptor(Reader *reader, const Json *json, Descriptor *descrip
                         &descriptor->n_options);
         if (r >= 0)
                 r = read_channels(reader, json_get(json, "channels"), descriptor);
+        if (r >= 0)
+                r = read_devices(reader, json_get(json, "devices"), descriptor);
         return r;
 }
 
@@ -358,6 +387,9 @@ Descriptor *descriptor_free(Descriptor *descriptor)
                 free((char *) descriptor->channels[i].help);
         }
         free(descriptor->channels);
+        for (size_t i = 0; i < descriptor->n_devices; i++)
+                free(descriptor->devices[i]);
+        free(descriptor->devices);
         free(descriptor);
         return NULL;
 }

@@ -7,7 +7,8 @@
  *     {"abi":1,"name":"sim","description":"…",
  *      "options":[{"name":"wave","type":"string","default":"counter","choices":["counter","sine"],
  *                  "min":0,"max":9,"unit":"s","required":false,"help":"…","options":[…]}],
- *      "channels":[{"name":"value","type":"number","unit":"°C","readable":true,"writable":false,"help":"…"}]}
+ *      "channels":[{"name":"value","type":"number","unit":"°C","readable":true,"writable":false,"help":"…"}],
+ *      "devices":["/dev/i2c-{bus}"]}
  *
  * type is "boolean", "integer", "number", "string", "json" or "groups". Members without a value are left
  * out. Pure: reads through payload.h. The result is in the ABI's own structs, with everything they point to
@@ -23,6 +24,8 @@ typedef struct Descriptor {
         size_t n_options;
         struct plugd_channel *channels;
         size_t n_channels;
+        char **devices; /* patterns, right for these options: device_expand() takes them */
+        size_t n_devices;
 } Descriptor;
 
 /* What a descriptor may hold: more than anybody needs, and little enough for anybody. */

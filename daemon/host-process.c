@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "group.h"
 #include "host-internal.h"
 #include "util/clock.h"
 #include "util/text.h"
@@ -184,6 +185,9 @@ void host_spawn(Host *host)
         r = start(host);
         if (r >= 0) {
                 log_write(LOG_DEBUG, HOST_CONTEXT(host), "worker %d started", (int) host->pid);
+                /* It waits for this. If it can't be said, it is gone already, and we will hear of it. */
+                if (host_say(host, WIRE_START, &host->interval_sec) == -E2BIG)
+                        host_kill(host, text_printf("its options are too long"));
                 host_watch(host);
                 return;
         }
@@ -243,6 +247,23 @@ static void lament(Host *host, const siginfo_t *info)
                 text_format_duration(duration, delay_usec));
 }
 
+/* It is gone because its sandbox has no room for the devices that there are by now. What its plugin said of
+ * them stays until the next one's says something else. Who does this again and again waits longer. */
+static void renew(Host *host)
+{
+        uint64_t delay_usec = host_back_off(host);
+        char duration[48];
+
+        host_set_error(host, HOST_TROUBLE_WORKER, NULL);
+        log_write(LOG_INFO, HOST_CONTEXT(host), "its devices have changed: it gets a new worker in %s",
+                text_format_duration(duration, delay_usec));
+}
+
+static bool exited(const siginfo_t *info, int status)
+{
+        return info->si_code == CLD_EXITED && info->si_status == status;
+}
+
 /* It is gone as it was asked to. In peace? A plugin may come to harm in close(). */
 static void part(const Host *host, const siginfo_t *info)
 {
@@ -250,7 +271,7 @@ static void part(const Host *host, const siginfo_t *info)
 
         if (host->why)
                 log_write(LOG_WARNING, HOST_CONTEXT(host), "%s", host->why);
-        else if (info->si_code != CLD_EXITED || info->si_status != 0)
+        else if (!exited(info, 0) && !exited(info, WIRE_EXIT_RENEW))
                 log_write(LOG_WARNING, HOST_CONTEXT(host),
                         "its worker was asked to stop, but %s instead of closing plugin '%s' in peace",
                         how ? how : "ended", host->sensor->plugin);
@@ -262,10 +283,12 @@ static void gone(Host *host, const siginfo_t *info)
 {
         host_listen_rest(host);
         host_errors_rest(host);
-        if (host->wanted && !host->restart_asked)
-                lament(host, info);
-        else
+        if (!host->wanted || host->restart_asked)
                 part(host, info);
+        else if (exited(info, WIRE_EXIT_RENEW) && host->greeted && !host->why)
+                renew(host);
+        else
+                lament(host, info);
         detach(host);
         if (host->restart_asked)
                 host_spawn(host);
@@ -389,6 +412,31 @@ int host_flush(Host *host)
                 host->wire_source, EPOLLIN | (host->out.size > 0 ? EPOLLOUT : 0));
 }
 
+/* The devices that its plugin names, with this sensor's options. */
+static void put_devices(const Host *host, Bytes *out)
+{
+        const Descriptor *descriptor = host->sensor->descriptor;
+        char *devices[DEVICES_MAX];
+        uint32_t n = 0;
+
+        for (size_t i = 0; descriptor && i < descriptor->n_devices; i++) {
+                int r = device_expand(descriptor->devices[i], &host->sensor->options, devices + n);
+
+                n += r >= 0;
+                out->failed |= r == -ENOMEM;
+                if (r == -EINVAL && host->starts == 1)
+                        log_write(LOG_WARNING, HOST_CONTEXT(host),
+                                "plugin '%s' gets no device for %s: what is configured there leads out of "
+                                "/dev, or is too long",
+                                host->sensor->plugin, descriptor->devices[i]);
+        }
+        bytes_put_u32(out, n);
+        for (uint32_t i = 0; i < n; i++) {
+                bytes_put_string(out, devices[i]);
+                free(devices[i]);
+        }
+}
+
 /* A worker that takes nothing is silent too, and dealt with as such; what is queued is bounded all the same.
  */
 int host_say(Host *host, WireType type, const double *interval_sec)
@@ -404,8 +452,10 @@ int host_say(Host *host, WireType type, const double *interval_sec)
                 bytes_put_u32(&host->out, WIRE_VERSION);
         if (interval_sec)
                 bytes_put_f64(&host->out, *interval_sec);
-        if (type == WIRE_START)
+        if (type == WIRE_START) {
+                put_devices(host, &host->out);
                 wire_put_group(&host->out, &host->sensor->options);
+        }
         wire_end(&host->out, mark);
         return host->out.failed ? -E2BIG : host_flush(host);
 }

@@ -179,9 +179,8 @@ int host_set_interval(Host *host, double interval_sec)
                 return 0;
         host->interval_sec = interval_sec;
         host->changed = true;
-        /* One that has not greeted yet gets it with START, and so does the one after one that is on its way
-         * out. */
-        if (host->pid > 0 && host->greeted)
+        /* START went before it. The one after one that is on its way out gets it with its own. */
+        if (host->pid > 0)
                 (void) host_say(host, WIRE_INTERVAL, &interval_sec);
         host_tell(host);
         return 0;

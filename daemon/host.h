@@ -4,8 +4,9 @@
 /*
  * A host looks after one sensor: one plugin instance in its worker process. It starts the worker, listens to
  * it, warns when it is silent for 10 s past its due answer, kills it at 15 s, starts it again after 1 s
- * doubling to 30 s (reset after 60 s of health), limits how fast it may talk. What comes from a worker is
- * input from a stranger.
+ * doubling to 30 s (reset after 60 s of health), limits how fast it may talk. A worker that ends because
+ * there are other devices than in its beginning gets a successor in the same time, without blame. What comes
+ * from a worker is input from a stranger.
  */
 
 #include <systemd/sd-event.h>

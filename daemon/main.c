@@ -22,6 +22,15 @@
 #include "util/log.h"
 #include "util/text.h"
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED
+#endif
+
 enum { EXIT_DONE = 0, EXIT_FAULT = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3 };
 
 typedef struct Options {
@@ -182,7 +191,7 @@ static int read_configuration(const Paths *paths, bool check, Catalog **ret_cata
 /* No core dumps with credentials in them, and no other process of this user may look inside. */
 static void protect_process(void)
 {
-#ifndef __SANITIZE_ADDRESS__ /* the leak checker looks inside */
+#ifndef SANITIZED /* the leak checker looks inside */
         if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
                 log_warning("other processes of this user may look into this one: %s", strerror(errno));
 #endif

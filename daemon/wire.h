@@ -5,6 +5,10 @@
  * What the host and a worker say to each other over a stream socket. Pure: bytes in, messages out; both
  * programs link it. A frame is u32 length of what follows, u8 type, and the body, little-endian.
  *
+ * The host begins, with START: the worker has to know its devices before it shuts itself in. A worker that
+ * gets a START of another version, or none for WIRE_START_USEC, says HELLO all the same, so that the host
+ * can say what is wrong, and exits.
+ *
  * The worker promises a frame at least every min(interval, WIRE_ALIVE_USEC), but not more than one a second,
  * while its plugin returns in time: a sample, else ALIVE. That is the due answer which the host waits for.
  */
@@ -12,10 +16,15 @@
 #include "../plugins/plugin.h"
 #include "util/bytes.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_FRAME_MAX (128 * 1024)
 #define WIRE_ALIVE_USEC (5 * USEC_PER_SEC)
+#define WIRE_START_USEC (5 * USEC_PER_SEC)
 #define WIRE_FD 3 /* where the worker finds its end */
+
+/* How a worker exits when it can't open what its devices are by now: its sandbox knows those of its
+ * beginning, and can't be widened. It needs a successor, and nobody did anything wrong. */
+#define WIRE_EXIT_RENEW 94
 
 typedef enum WireType {
         /* worker to host */
@@ -29,7 +38,8 @@ typedef enum WireType {
         WIRE_ALIVE = 6,  /* nothing */
         WIRE_RECOVERED = 7, /* nothing: read() works again after WIRE_FAILED with WIRE_FAILED_READ */
         /* host to worker */
-        WIRE_START = 64,    /* u32 version, f64 interval in s, group of options */
+        WIRE_START = 64,    /* u32 version, f64 interval in s, u32 n (at most DEVICES_MAX), then n strings
+                               (patterns for glob(): devices that may be opened), group of options */
         WIRE_INTERVAL = 65, /* f64 interval in s */
         WIRE_STOP = 66,     /* nothing: close the instance and exit 0 */
 } WireType;

@@ -16,8 +16,9 @@
  *
  * A worker lives in a sandbox: it has no sockets, starts no programs, signals nobody. Where the kernel has
  * Landlock, of the files it may read /usr's libraries and data, what everybody may read in /etc, /proc, /sys
- * and the folder of the plugins, and read and write /dev as its user may. It may have threads of its own,
- * but these leave plugd's functions alone. Standard error ends up in plugd's log.
+ * and the folder of the plugins, and of /dev it may read and write the devices that its descriptor names, as
+ * its user may. It may have threads of its own, but these leave plugd's functions alone. Standard error ends
+ * up in plugd's log.
  *
  * A worker may have 64 MiB of memory of its own (RLIMIT_DATA): what it allocates, its writable mappings, its
  * threads' stacks (8 MiB each, unless made smaller). Beyond that malloc() returns NULL. When open() or
@@ -166,7 +167,8 @@ struct plugd_plugin {
         int (*open)(const struct plugd_host *host, void **ret_instance);
 
         /* Takes a sample and hands it to emit(). Called at the configured interval, first at once, and when
-         * event_fd is readable. -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
+         * event_fd is readable; where both are due, once for the event and then once for the interval.
+         * -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
          * instance and opens it again, as at the start. Any other failure is shown, and read() is called
          * again at the next interval, or a second later if event_fd is readable. May be NULL in a plugin
          * that only takes writes. */
@@ -185,6 +187,17 @@ struct plugd_plugin {
 
         /* Ends an instance. Not called after an open() that failed. */
         void (*close)(void *instance);
+
+        /* Which devices an instance opens: at most 16 paths below /dev, and a NULL behind the last. * and ?
+         * stand for characters, as in a shell, but for no '/'; {NAME} stands for what the INTEGER or STRING
+         * option NAME is set to, as in "/dev/i2c-{bus}". In what is set no character stands for others,
+         * "/dev/gpiochip0" is as good as "gpiochip0" right behind "/dev/", what leads out of /dev opens
+         * nothing, and without a value the path is left out. Links are followed as far as they stay below
+         * /dev. Where the kernel has Landlock, all other devices are refused (EACCES) but null, zero, full,
+         * random and urandom; so are those that come while an instance is open. Once open() has failed, or
+         * read() has returned -ENODEV, they can be opened: plugd gives the instance a new worker, if there
+         * are others than before. NULL: it opens none. */
+        const char *const *devices;
 };
 
 extern

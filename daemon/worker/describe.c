@@ -127,6 +127,16 @@ static void put_channels(FILE *out, const struct plugd_channel *channels, size_t
         putc(']', out);
 }
 
+static void put_devices(FILE *out, const char *const *devices)
+{
+        fputs(",\"devices\":[", out);
+        for (size_t i = 0; devices && devices[i]; i++) {
+                fputs(i > 0 ? "," : "", out);
+                put_string(out, devices[i]);
+        }
+        putc(']', out);
+}
+
 int plugin_describe(const struct plugd_plugin *plugin, FILE *out)
 {
         fprintf(out, "{\"abi\":%u", plugin->abi);
@@ -134,6 +144,7 @@ int plugin_describe(const struct plugd_plugin *plugin, FILE *out)
         put_member(out, "description", plugin->description ? plugin->description : "");
         put_options(out, plugin->options, plugin->n_options);
         put_channels(out, plugin->channels, plugin->n_channels);
+        put_devices(out, plugin_devices(plugin));
         fputs("}\n", out);
         return fflush(out) < 0 || ferror(out) ? -EIO : 0;
 }

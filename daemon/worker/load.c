@@ -15,6 +15,9 @@
 #define OPTIONS_MAX 256
 #define NAME_MAX_BYTES 64
 
+/* The descriptor as it was first; what came later may not be there. */
+#define SIZE_LEAST offsetof(struct plugd_plugin, devices)
+
 static bool letter(char c)
 {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -227,12 +230,39 @@ static int check_channels(const struct plugd_plugin *plugin, char **ret_error)
         return 0;
 }
 
+const char *const *plugin_devices(const struct plugd_plugin *plugin)
+{
+        size_t end = offsetof(struct plugd_plugin, devices) + sizeof(plugin->devices);
+
+        return plugin->size >= end ? plugin->devices : NULL;
+}
+
+static int check_devices(const struct plugd_plugin *plugin, char **ret_error)
+{
+        const char *const *devices = plugin_devices(plugin);
+
+        for (size_t i = 0; devices && devices[i]; i++) {
+                _cleanup_(freep) char *fault = NULL;
+
+                if (i == DEVICES_MAX) {
+                        text_set(ret_error, "it names more than %d devices, or has no NULL behind them",
+                                DEVICES_MAX);
+                        return -EINVAL;
+                }
+                if (device_check(devices[i], plugin->options, plugin->n_options, &fault) < 0) {
+                        text_set(ret_error, "device %zu: %s", i + 1, fault ? fault : "it can't be");
+                        return -EINVAL;
+                }
+        }
+        return 0;
+}
+
 static int check_head(const struct plugd_plugin *plugin, const char *name, char **ret_error)
 {
         if (plugin->abi != PLUGD_ABI)
                 text_set(ret_error, "it was made for ABI %u, and this is plugd with ABI %d: build it anew",
                         plugin->abi, PLUGD_ABI);
-        else if (plugin->size < sizeof(struct plugd_plugin))
+        else if (plugin->size < SIZE_LEAST)
                 text_set(ret_error,
                         "its descriptor has %u bytes instead of %zu: set .size = sizeof(struct "
                         "plugd_plugin)",
@@ -259,6 +289,8 @@ int plugin_check(const struct plugd_plugin *plugin, const char *name, char **ret
                 r = check_options(plugin->options, plugin->n_options, false, ret_error);
         if (r == 0)
                 r = check_channels(plugin, ret_error);
+        if (r == 0)
+                r = check_devices(plugin, ret_error);
         return r;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The worker's loop: waits for the host, for the plugin's event descriptor, and for the earliest of three
- * times: the next read (or open), and the next sign of life. One thread; while the plugin is in a call,
- * nothing else happens, and the host notices.
+ * The worker's loop, and how it gets there: first START, as that says what to leave open, then the sandbox,
+ * then the plugin. The loop waits for the host, for the plugin's event descriptor, and for the earliest of
+ * three times: the next read (or open), and the next sign of life. One thread; while the plugin is in a
+ * call, nothing else happens, and the host notices.
  */
 
 #include <errno.h>
@@ -31,6 +32,7 @@ typedef struct Loop {
         int wire;
         Bytes in;
         Outlet outlet;
+        Devices devices;
         Instance instance;
         uint64_t interval_usec;
         uint64_t last_usec, next_usec; /* the last and the next read by interval, or open */
@@ -41,6 +43,7 @@ typedef struct Loop {
         bool event_blamed;         /* a descriptor that stays readable has been told of */
         bool failing;              /* read() has failed, and the host knows */
         bool stop, exhausted;      /* exhausted: the plugin has no memory left */
+        bool confined, renew;      /* to its devices; and there are others by now */
 } Loop;
 
 static int set_interval(Loop *loop, BytesReader *body)
@@ -74,20 +77,40 @@ static int receive(Loop *loop)
 
 static int take_start(Loop *loop, BytesReader *body, struct plugd_group *ret_options)
 {
-        if (bytes_get_u32(body) != WIRE_VERSION || set_interval(loop, body) < 0)
-                return -EBADMSG;
-        return wire_get_group(body, ret_options);
+        int r;
+
+        if (bytes_get_u32(body) != WIRE_VERSION)
+                return body->failed ? -EBADMSG : -EPROTO;
+        r = set_interval(loop, body);
+        if (r >= 0)
+                r = devices_take(&loop->devices, body);
+        return r < 0 ? r : wire_get_group(body, ret_options);
 }
 
-/* Blocks until the host has said START: there is nothing else to do before. */
+static int receive_until(Loop *loop, uint64_t end_usec)
+{
+        uint64_t now_usec = clock_monotonic_usec();
+        struct pollfd polled = {.fd = loop->wire, .events = POLLIN};
+
+        if (now_usec >= end_usec)
+                return -ETIMEDOUT;
+        if (poll(&polled, 1, (int) ((end_usec - now_usec) / USEC_PER_MSEC) + 1) <= 0)
+                return 0;
+        return receive(loop);
+}
+
+/* Blocks until the host has said START: there is nothing else to do before. -EPROTO, -ETIMEDOUT: it is
+ * another version than we are. */
 static int wait_for_start(Loop *loop, struct plugd_group *ret_options)
 {
+        uint64_t end_usec = clock_monotonic_usec() + WIRE_START_USEC;
+
         for (;;) {
                 WireFrame frame;
                 int r = wire_next(loop->in.data, loop->in.size, &frame);
 
                 if (r == 0)
-                        r = receive(loop);
+                        r = receive_until(loop, end_usec);
                 else if (r > 0 && frame.type == WIRE_STOP)
                         r = -EPIPE;
                 else if (r > 0) {
@@ -125,12 +148,13 @@ static int obey(Loop *loop, WireFrame *frame)
         return -EBADMSG;
 }
 
-static int listen_to_host(Loop *loop)
+static int obey_all(Loop *loop)
 {
-        WireFrame frame;
-        int r = receive(loop);
+        int r = 0;
 
         while (r == 0) {
+                WireFrame frame;
+
                 r = wire_next(loop->in.data, loop->in.size, &frame);
                 if (r <= 0)
                         break;
@@ -138,6 +162,13 @@ static int listen_to_host(Loop *loop)
                 bytes_consume(&loop->in, frame.size);
         }
         return r;
+}
+
+static int listen_to_host(Loop *loop)
+{
+        int r = receive(loop);
+
+        return r < 0 ? r : obey_all(loop);
 }
 
 /* --- the plugin's side -------------------------------------------------------------------------------- */
@@ -221,13 +252,19 @@ static void read_instance(Loop *loop, bool by_event)
 static void on_time(Loop *loop, uint64_t now_usec)
 {
         if (!loop->instance.open) {
-                open_instance(loop);
+                loop->renew = loop->confined && devices_came(&loop->devices);
+                if (!loop->renew)
+                        open_instance(loop);
                 return;
         }
         /* In step with the interval; what was missed is left out. */
         loop->last_usec = now_usec - loop->next_usec < loop->interval_usec ? loop->next_usec : now_usec;
         loop->next_usec = loop->last_usec + loop->interval_usec;
-        read_instance(loop, false);
+        /* Each reason has its own call: a plugin that finds an event takes that for the reason. */
+        if (loop->event_fd >= 0 && loop->event_pause_usec <= now_usec && event_pending(loop))
+                read_instance(loop, true);
+        if (loop->instance.open && !loop->exhausted)
+                read_instance(loop, false);
 }
 
 /* --- both --------------------------------------------------------------------------------------------- */
@@ -280,7 +317,7 @@ static int wait_for_something(Loop *loop, uint64_t until_usec)
 
 static int go_round(Loop *loop)
 {
-        int r = 0;
+        int r = obey_all(loop); /* what came along with START */
 
         loop->next_usec = clock_monotonic_usec();
         while (r == 0 && !loop->stop && !loop->exhausted && loop->outlet.error == 0) {
@@ -288,7 +325,7 @@ static int go_round(Loop *loop)
 
                 if (now_usec >= loop->next_usec)
                         on_time(loop, now_usec);
-                if (loop->exhausted)
+                if (loop->exhausted || loop->renew)
                         break;
                 life_usec = show_life(loop);
                 r = wait_for_something(loop, MIN(loop->next_usec, life_usec));
@@ -316,7 +353,27 @@ static void say_hello(Loop *loop, uint32_t sandbox, const char *words)
         outlet_flush(&loop->outlet);
 }
 
-int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t sandbox, const char *words)
+/* All up to the point where others' code comes in. */
+static int prepare(Loop *loop, const char *plugin_folder, struct plugd_group *ret_options)
+{
+        uint32_t sandbox;
+        char words[256];
+        int r = wait_for_start(loop, ret_options);
+
+        if (r == -EPROTO || r == -ETIMEDOUT)
+                say_hello(loop, 0, ""); /* plugd sees the version, and says what is wrong */
+        if (r < 0)
+                return r;
+        r = devices_find(&loop->devices);
+        if (r < 0)
+                return r;
+        sandbox = sandbox_enter(plugin_folder, &loop->devices, words);
+        loop->confined = sandbox & WIRE_SANDBOX_LANDLOCK;
+        say_hello(loop, sandbox, words);
+        return 0;
+}
+
+int loop_run(int wire, const char *plugin_folder, const char *plugin)
 {
         Loop loop = {
                 .wire = wire,
@@ -329,8 +386,7 @@ int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t s
         struct plugd_group options = {0};
         int r;
 
-        say_hello(&loop, sandbox, words);
-        r = wait_for_start(&loop, &options);
+        r = prepare(&loop, plugin_folder, &options);
         if (r < 0)
                 goto finish;
 
@@ -351,8 +407,11 @@ int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t s
 
 finish:
         group_deinit(&options);
+        devices_deinit(&loop.devices);
         bytes_deinit(&loop.in);
         bytes_deinit(&loop.outlet.bytes);
+        if (r == 0 && loop.renew)
+                return WIRE_EXIT_RENEW;
         /* A host that is gone is no fault of ours. */
         return r == 0 || r == -EPIPE || r == -ECONNRESET ? 0 : 1;
 }

@@ -52,6 +52,7 @@ typedef enum RuleKind {
         ONLY,         /* unless the argument is the value */
         NEVER,        /* if the argument is the value */
         NEEDS_BITS,   /* unless the argument has a bit of the value */
+        NOT_BITS,     /* if the argument has all bits of the value */
 } RuleKind;
 
 typedef struct Rule {
@@ -70,6 +71,12 @@ typedef struct Rule {
 #endif
 #ifndef SYS_removexattrat
 #define SYS_removexattrat 466
+#endif
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
+#ifndef SYS_file_setattr
+#define SYS_file_setattr 469
 #endif
 
 #define DENY(name)                                                                                          \
@@ -142,7 +149,39 @@ static const Rule rules[] = {
         {.call = SYS_ioctl, .kind = NEVER, .argument = 1, .value = TIOCLINUX},
         {.call = SYS_prctl, .kind = NEVER, .argument = 0, .value = PR_SET_PDEATHSIG},
 
-/* who may open what: Landlock leaves it alone, and the daemon's files have the same owner */
+        /* making others wait for a file */
+        {.call = SYS_fcntl, .kind = NEVER, .argument = 1, .value = F_SETLEASE},
+#ifdef SYS_fcntl64
+        {.call = SYS_fcntl64, .kind = NEVER, .argument = 1, .value = F_SETLEASE},
+#endif
+
+/* a device neither for reading nor for writing, but for ioctl(): older kernels' Landlock lets that pass */
+#ifdef SYS_open
+        {.call = SYS_open, .kind = NOT_BITS, .argument = 1, .value = O_WRONLY | O_RDWR},
+#endif
+        {.call = SYS_openat, .kind = NOT_BITS, .argument = 2, .value = O_WRONLY | O_RDWR},
+        {.call = SYS_openat2, .kind = UNKNOWN}, /* its flags are in memory, where no filter sees them */
+
+        /* who may open what, and when it was changed: Landlock leaves it alone, as older ones do truncate(),
+         * and the daemon's files have the same owner */
+        DENY(truncate),
+#ifdef SYS_truncate64
+        DENY(truncate64),
+#endif
+        DENY(utimensat),
+#ifdef SYS_utimensat_time64
+        DENY(utimensat_time64),
+#endif
+#ifdef SYS_futimesat
+        DENY(futimesat),
+#endif
+#ifdef SYS_utimes
+        DENY(utimes),
+#endif
+#ifdef SYS_utime
+        DENY(utime),
+#endif
+        DENY(file_setattr),
 #ifdef SYS_chmod
         DENY(chmod),
 #endif
@@ -168,6 +207,27 @@ static const Rule rules[] = {
         DENY(removexattr),
         DENY(lremovexattr),
         DENY(fremovexattr),
+
+/* memory and queues that are shared with others, and stay behind */
+#ifdef SYS_ipc
+        DENY(ipc),
+#endif
+#ifdef SYS_shmget
+        DENY(shmget),
+        DENY(shmat),
+        DENY(shmctl),
+        DENY(semget),
+        DENY(semctl),
+        DENY(msgget),
+        DENY(msgctl),
+#endif
+        DENY(mq_open),
+        DENY(mq_unlink),
+        /* memory of no process, which no limit counts: the kernel would look for it in others */
+        DENY(memfd_create),
+#ifdef SYS_memfd_secret
+        DENY(memfd_secret),
+#endif
 
         /* programs and processes; threads are fine */
         DENY(execve),
@@ -202,6 +262,7 @@ static const Rule rules[] = {
         DENY(chroot),
         DENY(move_mount),
         DENY(open_tree),
+        DENY(open_tree_attr),
         DENY(fsopen),
         DENY(fsconfig),
         DENY(fsmount),
@@ -331,6 +392,11 @@ static void add_rule(Program *program, const Rule *rule, uint32_t self)
         case NEEDS_BITS:
                 add_load(program, argument);
                 add(program, BPF_JMP | BPF_JSET | BPF_K, rule->value, 1, 0);
+                break;
+        case NOT_BITS:
+                add_load(program, argument);
+                add(program, BPF_ALU | BPF_AND | BPF_K, rule->value, 0, 0);
+                add(program, BPF_JMP | BPF_JEQ | BPF_K, rule->value, 0, 1);
                 break;
         }
         add_denial(program, EPERM);

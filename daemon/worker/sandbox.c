@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The order of things: memory first, as it asks for nothing; no new privileges before the rest, as the two
- * others need it; Landlock next, as it needs to open folders; system calls last. A part that the kernel
- * doesn't have is left out and told: the daemon says on D-Bus which of them hold. */
+/* The order of things: memory and capabilities first, as they ask for nothing; no new privileges before the
+ * rest, as the two others need it; Landlock next, as it needs to open folders; system calls last. A part
+ * that the kernel doesn't have is left out and told: the daemon says on D-Bus which of them hold. */
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "worker.h"
 
@@ -35,20 +37,55 @@ static void limit_memory(char words[static 256])
 #endif
 }
 
-uint32_t sandbox_enter(const char *plugin_folder, char words[static 256])
+/* What a descriptor holds, as a pipe does, is memory that no limit of this process counts. */
+static void limit_files(char words[static 256])
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max <= WORKER_FILES)
+                return;
+        limit = (struct rlimit){MIN(limit.rlim_cur, WORKER_FILES), WORKER_FILES};
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                note(words, "limit of descriptors", -errno);
+}
+
+/* Where the daemon runs as root, a plugin is no more than the owner of root's files: it lifts no limits and
+ * makes no devices. What there may be to read is a matter of Landlock. */
+static void drop_capabilities(char words[static 256])
+{
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+        const uint32_t kept = CAP_TO_MASK(CAP_DAC_OVERRIDE);
+
+        if (syscall(SYS_capget, &header, sets) < 0) {
+                note(words, "capabilities", -errno);
+                return;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(sets); i++) {
+                sets[i].effective &= i == 0 ? kept : 0;
+                sets[i].permitted &= i == 0 ? kept : 0;
+                sets[i].inheritable = 0;
+        }
+        if (syscall(SYS_capset, &header, sets) < 0)
+                note(words, "capabilities", -errno);
+}
+
+uint32_t sandbox_enter(const char *plugin_folder, const Devices *devices, char words[static 256])
 {
         uint32_t sandbox = 0;
         int r;
 
         words[0] = '\0';
         limit_memory(words);
+        limit_files(words);
+        drop_capabilities(words);
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
                 note(words, "no new privileges", -errno);
                 return 0;
         }
         sandbox |= WIRE_SANDBOX_NO_NEW_PRIVS;
 
-        r = sandbox_landlock(plugin_folder);
+        r = sandbox_landlock(plugin_folder, devices);
         if (r < 0)
                 note(words, "Landlock", r);
         else

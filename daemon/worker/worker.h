@@ -3,10 +3,12 @@
 
 /*
  * plugd-worker: runs one instance of one plugin for the daemon, in a sandbox. Links libc alone, and is small
- * on purpose: there is one for each sensor. It shuts itself in before any of the plugin's code is loaded,
- * says HELLO on the wire, waits for START, and then goes round loop.c until it is told to stop or the daemon
- * is gone.
+ * on purpose: there is one for each sensor. It waits for START on the wire, which says what devices there
+ * may be, shuts itself in before any of the plugin's code is loaded, says HELLO, and then goes round loop.c
+ * until it is told to stop or the daemon is gone.
  */
+
+#include <sys/stat.h>
 
 #include "../../plugins/plugin.h"
 #include "util/bytes.h"
@@ -24,14 +26,40 @@
 
 /* Of its own, as plugin.h has it: what it allocates, writable mappings, threads' stacks. */
 #define WORKER_MEMORY_MIB 64
+/* Descriptors: as many as a service has anyway, unless it asks for more. */
+#define WORKER_FILES 1024
+
+/* --- devices: those that the plugin may open ---------------------------------------------------------- */
+
+typedef struct Device {
+        char *path; /* the real one */
+        dev_t number, filesystem;
+        ino_t inode;
+} Device;
+
+typedef struct Devices {
+        char **patterns; /* for glob() */
+        size_t n_patterns;
+        Device *found;
+        size_t n_found;
+} Devices;
+
+/* Reads the patterns, as in START. 0, -EBADMSG, -ENOMEM. */
+int devices_take(Devices *devices, BytesReader *body);
+/* Adds what there is by now to what was found. 0 or -ENOMEM. */
+int devices_find(Devices *devices);
+/* Is there one by now that was not found? One that was made anew is another. */
+bool devices_came(Devices *devices);
+bool device_is(const Device *device, const struct stat *status);
+void devices_deinit(Devices *devices);
 
 /* --- sandbox: main steps in sandbox.c, the parts in sandbox-*.c --------------------------------------- */
 
-/* Shuts this process in, for good, memory included. What holds (WIRE_SANDBOX_*); words gets what does not,
- * and why, or "". */
-uint32_t sandbox_enter(const char *plugin_folder, char words[static 256]);
-int sandbox_seccomp(void);                       /* 0 or -errno */
-int sandbox_landlock(const char *plugin_folder); /* 0 or -errno */
+/* Shuts this process in, for good, memory included; with the devices that were found, or NULL. What holds
+ * (WIRE_SANDBOX_*); words gets what does not, and why, or "". */
+uint32_t sandbox_enter(const char *plugin_folder, const Devices *devices, char words[static 256]);
+int sandbox_seccomp(void);                                               /* 0 or -errno */
+int sandbox_landlock(const char *plugin_folder, const Devices *devices); /* 0 or -errno */
 
 /* --- load: finding a plugin and looking at what it says of itself ------------------------------------- */
 
@@ -39,6 +67,8 @@ int sandbox_landlock(const char *plugin_folder); /* 0 or -errno */
 int plugin_load(const char *folder, const char *name, const struct plugd_plugin **ret, char **ret_error);
 /* Is this descriptor, found as name, one that we can work with? 0, or -EINVAL with a sentence. */
 int plugin_check(const struct plugd_plugin *plugin, const char *name, char **ret_error);
+/* The patterns, ending with NULL; NULL where there are none, as in descriptors older than these. */
+const char *const *plugin_devices(const struct plugd_plugin *plugin);
 /* Prints what descriptor.h wants to read. 0 or -errno. */
 int plugin_describe(const struct plugd_plugin *plugin, FILE *out);
 /* Of the descriptor, or given to declare(): what is wrong with it, or NULL. */
@@ -98,5 +128,6 @@ void instance_close(Instance *instance);
 
 /* --- loop --------------------------------------------------------------------------------------------- */
 
-/* Serves the host on this descriptor until it says STOP or goes: 0; or 1 after a fault that it was told. */
-int loop_run(int wire, const char *plugin_folder, const char *plugin, uint32_t sandbox, const char *words);
+/* Shuts itself in as the host on this descriptor says, and serves it until it says STOP or goes: 0; 1 after
+ * a fault that it was told; or WIRE_EXIT_RENEW. */
+int loop_run(int wire, const char *plugin_folder, const char *plugin);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Descriptors with one mistake each: which one, the build says. */
+/* Descriptors with one mistake each: which one, the build says. And one without, from before `devices`. */
 
 #include <errno.h>
 
@@ -33,6 +33,12 @@ static const struct plugd_channel channels[] = {
 #endif
 };
 
+#if defined(BAD_DEVICE)
+static const char *const devices[] = {"/dev/zero", "/etc/shadow", NULL};
+#elif defined(BAD_DEVICE_OPTION)
+static const char *const devices[] = {"/dev/{fine}", NULL};
+#endif
+
 #ifndef BAD_FUNCTIONS
 static int bad_open(const struct plugd_host *host, void **ret_instance)
 {
@@ -61,6 +67,8 @@ const struct plugd_plugin plugd_plugin_v1 = {
 #endif
 #ifdef BAD_SIZE
         .size = offsetof(struct plugd_plugin, close),
+#elif defined(OLD_SIZE)
+        .size = offsetof(struct plugd_plugin, devices),
 #else
         .size = sizeof(struct plugd_plugin),
 #endif
@@ -79,4 +87,9 @@ const struct plugd_plugin plugd_plugin_v1 = {
 #endif
         .read = bad_read,
         .close = bad_close,
+#if defined(BAD_DEVICE) || defined(BAD_DEVICE_OPTION)
+        .devices = devices,
+#elif defined(OLD_SIZE)
+        .devices = (const char *const *) 8, /* behind its end: nobody looks */
+#endif
 };

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plugin can do no harm: whatever becomes of one worker, the other sensors and the connection don't notice."""
 
+import json
 import os
 import re
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,53 @@ def test_workers_have_their_sandbox_from_the_first(scene):
     assert len(sockets) == 1
     shown = gateway.sensor("one")
     assert any("andbox" in name for name in shown), f"the bus says what of the sandbox holds: {sorted(shown)}"
+
+
+def test_a_device_that_comes_later_and_is_replaced(scene):
+    """A worker may open what its plugin names, as it was when it began; for another it gets a successor."""
+    plugins = scene.folder / "plugins"
+    plugins.mkdir()
+    for path in (BUILD / "plugins" / "sim.so", BUILD / "tests" / "plugins" / "probe.so"):
+        (plugins / path.name).write_bytes(path.read_bytes())
+    device = Path(f"/dev/plugd-scenario-{os.getpid()}")
+    aside = device.with_suffix(".aside")
+
+    def plug():
+        os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    try:
+        plug()
+        device.unlink()
+    except OSError as error:
+        pytest.skip(f"no device can be made: {error}")
+    gateway = scene.gateway(scene.settings(
+        sim("steady", interval=0.02),
+        {"name": "probe", "plugin": "probe", "channel": "Probe", "interval": 0.2, "device": device.name, "open": True}),
+        plugins=plugins).start().wait_online()
+    watch = Watch(scene, gateway)
+
+    def probe_is(state, restarts):
+        def holds():
+            sensor = gateway.sensor("probe")
+            return (sensor["State"], sensor["Restarts"]) == (state, restarts)
+        wait_for(holds, f"it is {state} after {restarts} restarts", 30)
+    probe_is("failing", 0)
+    if "landlock" not in gateway.sensor("probe")["Sandbox"]:
+        pytest.skip("the kernel has no Landlock")
+    assert "No such file" in gateway.sensor("probe")["LastError"]
+    try:
+        plug()
+        probe_is("running", 1)
+        assert gateway.sensor("probe")["LastError"] == ""
+        report = json.loads(gateway.sensor("probe")["Values"]["Probe"])
+        assert report["device-write"] == "ok" and report["tty"] == "EACCES"
+        device.rename(aside)
+        plug()
+        probe_is("running", 2)
+    finally:
+        device.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+    assert gateway.log.count("probe: its devices have changed: it gets a new worker") == 2
+    watch.unharmed()
 
 
 def test_workers_end_with_their_daemon(scene):

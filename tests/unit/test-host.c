@@ -484,6 +484,12 @@ static void test_interval(void **state)
         assert_true(until(sampled_20, &sensor, 10));
         assert_int_not_equal(host_pid(sensor.host), pid);
         sensor_end(&sensor);
+
+        /* Also one that is set while the worker is still coming up. */
+        sim_start(&sensor, "one", 3600, "none", 0);
+        assert_int_equal(host_set_interval(sensor.host, 0.01), 0);
+        assert_true(until(sampled_20, &sensor, 10));
+        sensor_end(&sensor);
 }
 
 /* --- failing ------------------------------------------------------------------------------------------ */
@@ -1061,6 +1067,42 @@ static void put_sample(Bytes *bytes, uint32_t channel, const struct plugd_value 
         wire_end(bytes, mark);
 }
 
+/* What START says of devices, as a sample. */
+static int fake_start(void)
+{
+        Bytes bytes = {0};
+        WireFrame frame;
+        char text[256] = "";
+        uint32_t n;
+
+        if (!bytes_reserve(&bytes, 65536))
+                return 1;
+        while (wire_next(bytes.data, bytes.size, &frame) == 0) {
+                ssize_t size = read(WIRE_FD, bytes.data + bytes.size, 65536 - bytes.size);
+
+                if (size <= 0)
+                        return 1;
+                bytes.size += (size_t) size;
+        }
+        if (frame.type != WIRE_START || bytes_get_u32(&frame.body) != WIRE_VERSION)
+                return 2;
+        (void) bytes_get_f64(&frame.body);
+        n = bytes_get_u32(&frame.body);
+        for (uint32_t i = 0; i < n; i++) {
+                const char *device = bytes_get_string(&frame.body);
+
+                strncat(text, i > 0 ? " " : "", sizeof(text) - strlen(text) - 1);
+                strncat(text, device ? device : "NULL", sizeof(text) - strlen(text) - 1);
+        }
+        bytes_clear(&bytes);
+        put_hello(&bytes, WIRE_VERSION);
+        put_opened(&bytes, 1, "a", PLUGD_STRING);
+        put_sample(&bytes, 0, &(struct plugd_value){.type = PLUGD_STRING, .string = text});
+        fake_write(&bytes);
+        for (;;)
+                pause();
+}
+
 /* This program, as a worker that means ill. Its "plugin" is what it does. */
 static int fake_worker(const char *what)
 {
@@ -1082,7 +1124,15 @@ static int fake_worker(const char *what)
                         poll(NULL, 0, 500);
                 }
         }
+        if (strcmp(what, "start") == 0) /* says what START it got, without its head and the options */
+                return fake_start();
         put_hello(&bytes, strcmp(what, "version") == 0 ? 99 : WIRE_VERSION);
+        if (strcmp(what, "renew") == 0) { /* its devices have changed, already */
+                put_frame(&bytes, WIRE_FAILED, "\2\2\0\0\0\11\0\0\0not there\0", 19);
+                fake_write(&bytes);
+                bytes_deinit(&bytes);
+                return WIRE_EXIT_RENEW;
+        }
         if (strcmp(what, "random") == 0) {
                 bytes_clear(&bytes);
                 if (!bytes_reserve(&bytes, 65536) || getrandom(bytes.data, 65536, 0) != 65536)
@@ -1195,6 +1245,54 @@ static void test_strangers(void **state)
                 sensor_end(&ill[i]);
         assert_unharmed(&steady, pid, 0.02);
         sensor_end(&steady);
+}
+
+/* --- devices ------------------------------------------------------------------------------------------ */
+
+static void test_devices_of_a_sensor(void **state)
+{
+        static const char text[] =
+                "{\"abi\":1,\"name\":\"start\",\"options\":[{\"name\":\"bus\",\"type\":\"integer\"},"
+                "{\"name\":\"chip\",\"type\":\"string\"},{\"name\":\"other\",\"type\":\"string\"}],"
+                "\"devices\":[\"/dev/i2c-{bus}\",\"/dev/{chip}\",\"/dev/{other}\",\"/dev/tty*\"]}";
+        _cleanup_(descriptor_freep) Descriptor *descriptor = descriptor_parse(text, strlen(text), NULL);
+        Sensor sensor;
+
+        (void) state;
+        assert_non_null(descriptor);
+        forget_log();
+        sensor_init(&sensor, "one", "start", 60);
+        sensor.config.descriptor = descriptor;
+        set_integer(&sensor, "bus", 1);
+        set_string(&sensor, "chip", "../etc"); /* and the other has no value */
+        sensor_start(&sensor, &fake_paths);
+        assert_true(until(sampled, &sensor, 10));
+        assert_string_equal(sensor.data, "\"/dev/i2c-1 /dev/tty*\"");
+        assert_true(was_logged("<4>one: plugin 'start' gets no device for /dev/{chip}: what is configured"));
+        assert_int_equal(logged_lines, 1);
+        sensor_end(&sensor);
+}
+
+/* A worker that can't open the devices that there are by now is nobody's fault, but no busy loop either. */
+static void test_a_worker_that_is_renewed(void **state)
+{
+        uint64_t began_usec = clock_monotonic_usec();
+        Sensor sensor;
+
+        (void) state;
+        forget_log();
+        sensor_init(&sensor, "one", "renew", 1);
+        sensor_start(&sensor, &fake_paths);
+        assert_true(until(restarting, &sensor, 10));
+        assert_string_equal(host_last_error(sensor.host), "not there");
+        assert_true(until(restarted_twice, &sensor, 10));
+        assert_string_equal(host_last_error(sensor.host), "not there");
+        /* 1 s and 2 s between them, each spread by a fifth. */
+        assert_in_range((clock_monotonic_usec() - began_usec) / USEC_PER_MSEC, 2400, 9000);
+        assert_int_equal(count_logged("<6>one: its devices have changed: it gets a new worker in "), 2);
+        assert_int_equal(count_logged("<4>one: not there"), 1);
+        assert_int_equal(logged_lines, 3);
+        sensor_end(&sensor);
 }
 
 static void test_values_of_strangers(void **state)
@@ -1374,6 +1472,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_restart),
                 cmocka_unit_test(test_what_a_worker_inherits),
                 cmocka_unit_test(test_strangers),
+                cmocka_unit_test(test_devices_of_a_sensor),
+                cmocka_unit_test(test_a_worker_that_is_renewed),
                 cmocka_unit_test(test_values_of_strangers),
                 cmocka_unit_test(test_chatter),
                 cmocka_unit_test(test_stuck),

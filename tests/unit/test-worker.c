@@ -2,27 +2,11 @@
 
 /* The real worker, with this test as its host: it talks on the wire, and looks at what the plugins got. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "worker-fixture.h"
 
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/landlock.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include "group.h"
-#include "util/clock.h"
 #include "util/process.h"
-#include "wire.h"
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -32,132 +16,6 @@
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZED
 #endif
-
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
-
-typedef struct Worker {
-        pid_t pid;
-        int wire;
-        Bytes in;
-        size_t taken; /* of in: the frame that was given out last */
-} Worker;
-
-static const char *worker_path(void)
-{
-        const char *path = getenv("PLUGD_WORKER");
-
-        assert_non_null(path);
-        return path;
-}
-
-static void use_plugins(const char *variable)
-{
-        static char *ours;
-
-        if (!ours)
-                ours = strdup(getenv("PLUGD_PLUGIN_DIR"));
-        setenv("PLUGD_PLUGIN_DIR", variable ? getenv(variable) : ours, 1);
-}
-
-static void worker_begin(Worker *worker, const char *plugin)
-{
-        char *argv[] = {(char *) "plugd-worker", (char *) plugin, (char *) "one", NULL};
-        posix_spawn_file_actions_t actions;
-        int pair[2], theirs;
-
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-        theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
-        close(pair[1]);
-        *worker = (Worker){.wire = fcntl(pair[0], F_DUPFD_CLOEXEC, 10)};
-        close(pair[0]);
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_adddup2(&actions, theirs, WIRE_FD);
-        assert_int_equal(posix_spawn(&worker->pid, worker_path(), &actions, NULL, argv, environ), 0);
-        posix_spawn_file_actions_destroy(&actions);
-        close(theirs);
-}
-
-/* The next frame, which stays until the one after. False: the worker has closed the wire. */
-static bool worker_next(Worker *worker, WireFrame *ret)
-{
-        uint64_t until_usec = clock_monotonic_usec() + PATIENCE_USEC;
-
-        bytes_consume(&worker->in, worker->taken);
-        worker->taken = 0;
-        for (;;) {
-                struct pollfd polled = {.fd = worker->wire, .events = POLLIN};
-                uint64_t now_usec = clock_monotonic_usec();
-                int r = wire_next(worker->in.data, worker->in.size, ret);
-                ssize_t n;
-
-                assert_in_range(r, 0, 1);
-                if (r == 1) {
-                        worker->taken = ret->size;
-                        return true;
-                }
-                assert_true(now_usec < until_usec);
-                if (poll(&polled, 1, (int) ((until_usec - now_usec) / 1000)) <= 0)
-                        continue;
-                assert_non_null(bytes_reserve(&worker->in, 65536));
-                n = read(worker->wire, worker->in.data + worker->in.size, 65536);
-                if (n <= 0)
-                        return false;
-                worker->in.size += (size_t) n;
-        }
-}
-
-/* The next frame of this type, others thrown away. */
-static WireFrame worker_wait(Worker *worker, WireType type)
-{
-        WireFrame frame;
-
-        do
-                assert_true(worker_next(worker, &frame));
-        while (frame.type != type);
-        return frame;
-}
-
-static void worker_write(Worker *worker, Bytes *bytes)
-{
-        assert_false(bytes->failed);
-        assert_int_equal(send(worker->wire, bytes->data, bytes->size, MSG_NOSIGNAL), bytes->size);
-        bytes_deinit(bytes);
-}
-
-static void worker_say(Worker *worker, WireType type, double interval_sec, const struct plugd_group *options)
-{
-        Bytes bytes = {0};
-        size_t mark = wire_begin(&bytes, type);
-
-        if (type == WIRE_START)
-                bytes_put_u32(&bytes, WIRE_VERSION);
-        if (type != WIRE_STOP)
-                bytes_put_f64(&bytes, interval_sec);
-        if (type == WIRE_START)
-                wire_put_group(&bytes, options);
-        wire_end(&bytes, mark);
-        worker_write(worker, &bytes);
-}
-
-static int worker_status(Worker *worker)
-{
-        WireFrame frame;
-        int status;
-
-        while (worker_next(worker, &frame))
-                ;
-        assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
-        close(worker->wire);
-        bytes_deinit(&worker->in);
-        return status;
-}
-
-/* Asks it to stop, and it does, with status 0. */
-static void worker_end(Worker *worker)
-{
-        worker_say(worker, WIRE_STOP, 0, NULL);
-        assert_int_equal(worker_status(worker), 0);
-}
 
 static struct plugd_group sim_options(const char *wave, const char *misbehave, int64_t after)
 {
@@ -198,28 +56,6 @@ static void start_script(Worker *worker, double interval_sec, const char *script
         group_deinit(&options);
 }
 
-typedef struct Taken {
-        uint32_t channel;
-        uint64_t usec;
-        struct plugd_value value;
-} Taken;
-
-static Taken read_sample(WireFrame *frame)
-{
-        Taken taken = {.channel = bytes_get_u32(&frame->body), .usec = bytes_get_u64(&frame->body)};
-
-        assert_int_equal(wire_get_value(&frame->body, &taken.value), 0);
-        assert_int_equal(frame->body.size, 0);
-        return taken;
-}
-
-static Taken wait_sample(Worker *worker)
-{
-        WireFrame frame = worker_wait(worker, WIRE_SAMPLE);
-
-        return read_sample(&frame);
-}
-
 /* --- describing --------------------------------------------------------------------------------------- */
 
 static int run(const char *first, const char *second, char **ret_output, char **ret_errors)
@@ -254,7 +90,7 @@ static void test_describe(void **state)
                 "\"unit\":\"s\","
                 "\"required\":false},"
                 "{\"name\":\"invert\",\"type\":\"boolean\",\"default\":\"false\",\"required\":false}]}],"
-                "\"channels\":[]}\n");
+                "\"channels\":[],\"devices\":[]}\n");
         assert_string_equal(errors, "");
 }
 
@@ -270,6 +106,19 @@ static void test_describe_channels(void **state)
                 "\"writable\":false,\"help\":\"A \\\"number\\\".\"},"));
         assert_non_null(strstr(
                 output, "{\"name\":\"boolean\",\"type\":\"boolean\",\"readable\":true,\"writable\":true}"));
+}
+
+static void test_describe_devices(void **state)
+{
+        _cleanup_(freep) char *output = NULL, *older = NULL, *errors = NULL, *errors_older = NULL;
+
+        (void) state;
+        use_plugins("PLUGD_TEST_PLUGIN_DIR");
+        assert_int_equal(run("--describe", "probe", &output, &errors), 0);
+        assert_non_null(strstr(output, "],\"devices\":[\"/dev/{device}\"]}\n"));
+        assert_int_equal(
+                run("--describe", "old-size", &older, &errors_older), 0); /* built before there were any */
+        assert_non_null(strstr(older, "],\"devices\":[]}\n"));
 }
 
 static void test_describe_what_is_no_plugin(void **state)
@@ -288,6 +137,8 @@ static void test_describe_what_is_no_plugin(void **state)
                 {"bad-channel", "channel 1"},
                 {"bad-twins", "'twin'"},
                 {"bad-writable", "channel 1: it is writable, but the plugin has no write()"},
+                {"bad-device", "device 2: \"/etc/shadow\" does not begin with /dev/"},
+                {"bad-device-option", "the option \"fine\" is neither an integer nor a string"},
                 {"host-key",
                         "it calls an option \"interval\", and that is plugd's own key for every sensor"},
                 {"absent", "absent.so: No such file"},
@@ -422,6 +273,13 @@ static void test_interval_changes_at_once(void **state)
         worker_say(&worker, WIRE_INTERVAL, 0.01, NULL);
         assert_in_range(wait_sample(&worker).value.integer, 20, 22);
         worker_end(&worker);
+
+        /* Also one that comes before it was ready for any. */
+        start_sim(&worker, 86400, "counter", "none", 0);
+        worker_say(&worker, WIRE_INTERVAL, 0.01, NULL);
+        for (int64_t i = 0; i < 20; i++)
+                assert_int_equal(wait_sample(&worker).value.integer, i);
+        worker_end(&worker);
         assert_true(clock_monotonic_usec() - began_usec < 10 * USEC_PER_SEC);
 }
 
@@ -463,19 +321,6 @@ static void test_samples_of_one_read_come_together(void **state)
                 assert_int_equal(wait_sample(&worker).value.integer, seen);
         /* It is as fast as we read, and still listens. */
         worker_end(&worker);
-}
-
-static void expect_failure(Worker *worker, WireFailure what, int error, const char *words)
-{
-        WireFrame frame = worker_wait(worker, WIRE_FAILED);
-        const char *text;
-
-        assert_int_equal(bytes_get_u8(&frame.body), what);
-        assert_int_equal(bytes_get_u32(&frame.body), error);
-        text = bytes_get_string(&frame.body);
-        assert_non_null(text);
-        if (!strstr(text, words))
-                fail_msg("'%s' instead of '%s'", text, words);
 }
 
 static void test_failing_read(void **state)
@@ -806,25 +651,6 @@ static void test_system_reads_this_machine(void **state)
 
 /* --- beginnings and ends ------------------------------------------------------------------------------ */
 
-static void test_greeting(void **state)
-{
-        bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
-        uint32_t sandbox;
-        Worker worker;
-        WireFrame frame;
-
-        (void) state;
-        use_plugins(NULL);
-        worker_begin(&worker, "sim");
-        frame = worker_wait(&worker, WIRE_HELLO);
-        assert_int_equal(bytes_get_u32(&frame.body), WIRE_VERSION);
-        sandbox = bytes_get_u32(&frame.body);
-        assert_true(sandbox & WIRE_SANDBOX_NO_NEW_PRIVS);
-        assert_true(sandbox & WIRE_SANDBOX_SECCOMP);
-        assert_int_equal((sandbox & WIRE_SANDBOX_LANDLOCK) != 0, landlock);
-        worker_end(&worker); /* before it has started anything */
-}
-
 static void test_plugin_that_cannot_be_loaded(void **state)
 {
         static const struct {
@@ -966,101 +792,12 @@ static void test_misbehaviour(void **state)
         }
 }
 
-/* --- the sandbox -------------------------------------------------------------------------------------- */
-
-static void expect_report(const char *report, const char *what, const char *answer)
-{
-        char text[128];
-
-        snprintf(text, sizeof(text), "\"%s\":\"%s\"", what, answer);
-        if (!strstr(report, text))
-                fail_msg("%s is not there: %s", text, report);
-}
-
-static void test_sandbox(void **state)
-{
-        static const char *const refused[] = {
-                "socket",
-                "socket-unix",
-                "socketpair",
-                "sendmsg",
-                "io_uring",
-                "kill",
-                "kill-group",
-                "kill-all",
-                "tgkill",
-                "sigqueue",
-                "pidfd_open",
-                "setown",
-                "setown-ioctl",
-                "ptrace",
-                "process_vm_readv",
-                "prlimit",
-                "setpriority",
-                "scheduler",
-                "deathsig",
-                "fork",
-                "clone",
-                "exec",
-                "unshare",
-                "mount",
-                "bpf",
-                "clock",
-                "reboot",
-                "keyctl",
-#ifdef __x86_64__
-                "x32",
-#endif
-        };
-        static const char *const shut[] = {
-                "mem", "read", "write", "truncate", "rename", "create", "tmp", "etc-write", "shadow"};
-        static const char *const allowed[] = {"may-thread", "may-kill-self", "may-raise", "may-limit",
-                "may-nice", "may-null", "may-proc", "may-sys", "may-etc", "may-lib"};
-        bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
-        char secret[] = "/tmp/plugd-secret-XXXXXX";
-        int fd = mkstemp(secret), leaked;
-        struct plugd_group options = {0};
-        _cleanup_(freep) char *report = NULL;
-        Worker worker;
-
-        (void) state;
-        assert_true(fd >= 0);
-        leaked = fcntl(fd, F_DUPFD, 40); /* not close-on-exec, as a library would have it */
-        group_add(&options, "path", &(struct plugd_value){.type = PLUGD_STRING, .string = secret});
-        group_add(&options, "pid", &(struct plugd_value){.type = PLUGD_INTEGER, .integer = getpid()});
-        setenv("NOTIFY_SOCKET", "/run/nowhere", 1);
-        use_plugins("PLUGD_TEST_PLUGIN_DIR");
-        worker_begin(&worker, "probe");
-        worker_say(&worker, WIRE_START, 3600, &options);
-        group_deinit(&options);
-        report = strdup(wait_sample(&worker).value.string);
-        worker_end(&worker);
-        unsetenv("NOTIFY_SOCKET");
-
-        for (size_t i = 0; i < ELEMENTSOF(refused); i++)
-                expect_report(report, refused[i], "EPERM");
-        expect_report(report, "clone3", "ENOSYS");
-        for (size_t i = 0; landlock && i < ELEMENTSOF(shut); i++) {
-                char text[64];
-
-                snprintf(text, sizeof(text), "\"%s\":\"ok\"", shut[i]);
-                if (strstr(report, text))
-                        fail_msg("%s: %s", text, report);
-        }
-        for (size_t i = 0; i < ELEMENTSOF(allowed); i++)
-                expect_report(report, allowed[i], "ok");
-        expect_report(report, "descriptors", "0 1 2 3");
-        expect_report(report, "core", "none");
-        unlink(secret);
-        close(fd);
-        close(leaked);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_describe),
                 cmocka_unit_test(test_describe_channels),
+                cmocka_unit_test(test_describe_devices),
                 cmocka_unit_test(test_describe_what_is_no_plugin),
                 cmocka_unit_test(test_usage),
                 cmocka_unit_test(test_counter),
@@ -1079,13 +816,11 @@ int main(void)
                 cmocka_unit_test(test_messages),
                 cmocka_unit_test(test_declared_channels_and_groups),
                 cmocka_unit_test(test_system_reads_this_machine),
-                cmocka_unit_test(test_greeting),
                 cmocka_unit_test(test_plugin_that_cannot_be_loaded),
                 cmocka_unit_test(test_ends_with_its_host),
                 cmocka_unit_test(test_dies_with_its_host),
                 cmocka_unit_test(test_host_that_talks_nonsense),
                 cmocka_unit_test(test_misbehaviour),
-                cmocka_unit_test(test_sandbox),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 /* Values of options: from text, and held against what the descriptor allows. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -109,9 +110,29 @@ int descriptor_choice(const char *choices, const char *text)
         }
 }
 
-static int check_range(const struct plugd_option *option, const char *value, char **ret_error)
+static int check_integer(const struct plugd_option *option, int64_t value, char **ret_error)
 {
-        text_set(ret_error, "%s is out of range (%.15g to %.15g%s%s)", value, option->min, option->max,
+        /* Who writes the default as 0x76 thinks of the others in the same way. */
+        bool hex = option->fallback && strncmp(option->fallback, "0x", 2) == 0 && value >= 0 &&
+                   option->min >= 0 && option->max <= INT32_MAX;
+
+        if ((option->min == 0 && option->max == 0) ||
+                ((double) value >= option->min && (double) value <= option->max))
+                return 0;
+        if (hex)
+                text_set(ret_error, "0x%" PRIx64 " is out of range (0x%x to 0x%x)", (uint64_t) value,
+                        (unsigned) option->min, (unsigned) option->max);
+        else
+                text_set(ret_error, "%" PRId64 " is out of range (%.15g to %.15g%s%s)", value, option->min,
+                        option->max, option->unit ? " " : "", option->unit ? option->unit : "");
+        return -EINVAL;
+}
+
+static int check_number(const struct plugd_option *option, double value, char **ret_error)
+{
+        if ((option->min == 0 && option->max == 0) || (value >= option->min && value <= option->max))
+                return 0;
+        text_set(ret_error, "%.15g is out of range (%.15g to %.15g%s%s)", value, option->min, option->max,
                 option->unit ? " " : "", option->unit ? option->unit : "");
         return -EINVAL;
 }
@@ -119,21 +140,11 @@ static int check_range(const struct plugd_option *option, const char *value, cha
 int descriptor_check_value(
         const struct plugd_option *option, const struct plugd_value *value, char **ret_error)
 {
-        bool limited = option->min != 0 || option->max != 0;
-        char text[32];
-
         switch ((enum plugd_type) option->type) {
         case PLUGD_INTEGER:
-                if (!limited ||
-                        ((double) value->integer >= option->min && (double) value->integer <= option->max))
-                        return 0;
-                snprintf(text, sizeof(text), "%lld", (long long) value->integer);
-                return check_range(option, text, ret_error);
+                return check_integer(option, value->integer, ret_error);
         case PLUGD_NUMBER:
-                if (!limited || (value->number >= option->min && value->number <= option->max))
-                        return 0;
-                snprintf(text, sizeof(text), "%.15g", value->number);
-                return check_range(option, text, ret_error);
+                return check_number(option, value->number, ret_error);
         case PLUGD_STRING:
                 if (strlen(value->string) > DESCRIPTOR_TEXT_MAX) {
                         text_set(ret_error, "this is longer than %d bytes", DESCRIPTOR_TEXT_MAX);

@@ -109,11 +109,16 @@ static char *bare(const Json *value)
         return json_string(value) ? strdup(json_string(value)) : json_format(value, false);
 }
 
-/* "0 to 9", or nothing. Allocated. */
+/* "0 to 9", or "0x76 to 0x77" where the default is written like that, or nothing. Allocated. */
 static char *range_of(const Json *option)
 {
-        _cleanup_(freep) char *min = bare(json_get(option, "min")), *max = bare(json_get(option, "max"));
+        bool hex = strncmp(get_text(option, "default"), "0x", 2) == 0;
+        const Json *least = json_get(option, "min"), *most = json_get(option, "max");
+        _cleanup_(freep) char *min = bare(least), *max = bare(most);
 
+        if (hex && least && most && json_number(least) >= 0 && json_number(most) <= INT32_MAX)
+                return text_printf(
+                        "0x%x to 0x%x", (unsigned) json_number(least), (unsigned) json_number(most));
         return min && max ? text_printf("%s to %s", min, max) : NULL;
 }
 

@@ -152,6 +152,8 @@ static void test_refused_options(void **state)
                         "the default \"five\" of option a is no integer"},
                 {"{\"name\":\"a\",\"type\":\"integer\",\"default\":\"5\",\"min\":6,\"max\":7}",
                         "the default of option a: 5 is out of range (6 to 7)"},
+                {"{\"name\":\"a\",\"type\":\"integer\",\"default\":\"0x75\",\"min\":118,\"max\":119}",
+                        "the default of option a: 0x75 is out of range (0x76 to 0x77)"},
                 {"{\"name\":\"a\",\"type\":\"number\",\"default\":\"nan\"}", "is no number"},
                 {"{\"name\":\"a\",\"type\":\"boolean\",\"default\":\"yes\"}", "is no boolean"},
                 {"{\"name\":\"a\",\"type\":\"groups\",\"default\":\"x\"}", "is no groups"},
@@ -229,6 +231,149 @@ static void test_refused_channels(void **state)
         }
 }
 
+/* --- devices ------------------------------------------------------------------------------------------- */
+
+static const char with_devices[] =
+        "{\"abi\":1,\"name\":\"x\",\"options\":[{\"name\":\"bus\",\"type\":\"integer\"},"
+        "{\"name\":\"chip\",\"type\":\"string\"},{\"name\":\"loud\",\"type\":\"boolean\"},"
+        "{\"name\":\"lines\",\"type\":\"groups\",\"options\":[{\"name\":\"in\",\"type\":\"string\"}]}],"
+        "\"devices\":[%s]}";
+
+static char *describe_devices(const char *devices)
+{
+        const char *mark = strstr(with_devices, "%s");
+
+        return text_printf("%.*s%s%s", (int) (mark - with_devices), with_devices, devices, mark + 2);
+}
+
+static void test_devices(void **state)
+{
+        _cleanup_(freep) char *text = describe_devices(
+                "\"/dev/i2c-{bus}\",\"/dev/{chip}\",\"/dev/tty*\",\"/dev/a..b/{bus}-{chip}?\"");
+        _cleanup_(descriptor_freep) Descriptor *descriptor = parse(text);
+        _cleanup_(descriptor_freep) Descriptor *none = parse("{\"abi\":1,\"name\":\"x\",\"devices\":[]}");
+
+        (void) state;
+        assert_int_equal(descriptor->n_devices, 4);
+        assert_string_equal(descriptor->devices[0], "/dev/i2c-{bus}");
+        assert_string_equal(descriptor->devices[3], "/dev/a..b/{bus}-{chip}?");
+        assert_int_equal(none->n_devices, 0);
+}
+
+static void test_refused_devices(void **state)
+{
+        static const struct {
+                const char *text, *sentence;
+        } cases[] = {
+                {"5", "device number 1 is no string"},
+                {"\"/dev/a\",null", "device number 2 is no string"},
+                {"\"\"", "device number 1: \"\" does not begin with /dev/"},
+                {"\"/dev/\"", "does not begin with /dev/"},
+                {"\"/devices\"", "does not begin with /dev/"},
+                {"\"dev/x\"", "does not begin with /dev/"},
+                {"\"/etc/shadow\"", "does not begin with /dev/"},
+                {"\"{chip}\"", "does not begin with /dev/"},
+                {"\"/dev/../etc/shadow\"", "has .. in it"},
+                {"\"/dev/x/..\"", "has .. in it"},
+                {"\"/dev/[a-z]\"", "only * and ? stand for others"},
+                {"\"/dev/\\\\x\"", "only * and ? stand for others"},
+                {"\"/dev/a b\"", "no blank"},
+                {"\"/dev/\\u00e4\"", "printable characters"},
+                {"\"/dev/{none}\"", "there is no option \"none\""},
+                {"\"/dev/{}\"", "there is no option \"\""},
+                {"\"/dev/{in}\"", "there is no option \"in\""}, /* of a group */
+                {"\"/dev/{loud}\"", "the option \"loud\" is neither an integer nor a string"},
+                {"\"/dev/{lines}\"", "the option \"lines\" is neither"},
+                {"\"/dev/{bus\"", "a brace without the other one"},
+                {"\"/dev/bus}\"", "a brace without the other one"},
+                {"\"/dev/{bu{s}\"", "a brace without the other one"},
+        };
+        _cleanup_(freep) char *long_one = text_printf("\"/dev/%0*d\"", DEVICE_PATTERN_MAX, 0);
+        _cleanup_(freep) char *many = strdup("\"/dev/x\""), *text = NULL;
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(freep) char *whole = describe_devices(cases[i].text);
+
+                assert_refused(whole, strlen(whole), cases[i].sentence);
+        }
+        text = describe_devices(long_one);
+        assert_refused(text, strlen(text), "at most 256");
+        for (unsigned i = 0; i < DEVICES_MAX; i++)
+                text_set(&many, "%s,\"/dev/x\"", many);
+        free(text);
+        text = describe_devices(many);
+        assert_refused(text, strlen(text), "its devices are no list of at most 16");
+        free(text);
+        text = strdup("{\"abi\":1,\"name\":\"x\",\"devices\":\"/dev/x\"}");
+        assert_refused(text, strlen(text), "its devices are no list");
+}
+
+static int expand(const char *pattern, const char *chip, char **ret)
+{
+        struct plugd_group options = {0};
+        int r;
+
+        group_add(&options, "bus", &(struct plugd_value){.type = PLUGD_INTEGER, .integer = -1});
+        if (chip)
+                group_add(&options, "chip", &(struct plugd_value){.type = PLUGD_STRING, .string = chip});
+        r = device_expand(pattern, &options, ret);
+        group_deinit(&options);
+        return r;
+}
+
+static void test_expanded_devices(void **state)
+{
+        static const struct {
+                const char *pattern, *chip, *expected;
+        } good[] = {
+                {"/dev/mem?*", NULL, "/dev/mem?*"},
+                {"/dev/i2c-{bus}", NULL, "/dev/i2c--1"},
+                {"/dev/{chip}", "gpiochip0", "/dev/gpiochip0"},
+                {"/dev/{chip}", "/dev/gpiochip0", "/dev/gpiochip0"},
+                {"/dev/{chip}", "serial/by-id/usb-Inc..-if00", "/dev/serial/by-id/usb-Inc..-if00"},
+                {"/dev/{chip}*-{bus}.{chip}", "a", "/dev/a*--1.a"},
+                {"/dev/{chip}", "*", "/dev/\\*"}, /* stands for itself */
+                {"/dev/{chip}", "?[a]\\{bus}", "/dev/\\?\\[a\\]\\\\{bus}"},
+        };
+        static const struct {
+                const char *pattern, *chip;
+                int error;
+        } bad[] = {
+                {"/dev/{chip}", NULL, -ENODATA},
+                {"/dev/{chip}", "", -ENODATA},
+                {"/dev/{chip}", "/dev/", -ENODATA},
+                {"/dev/{chip}", "/etc/shadow", -EINVAL},
+                {"/dev/{chip}", "/", -EINVAL},
+                {"/dev/{chip}", "/dev//etc", -EINVAL},
+                {"/dev/x{chip}", "/dev/sda", -EINVAL},
+                {"/dev/{chip}", "..", -EINVAL},
+                {"/dev/{chip}", "../etc/shadow", -EINVAL},
+                {"/dev/{chip}", "/dev/../etc/shadow", -EINVAL},
+                {"/dev/{chip}", "x/../../etc", -EINVAL},
+                {"/dev/x/{chip}", "..", -EINVAL},
+                {"/dev/.{chip}/x", ".", -EINVAL},
+                {"/dev/{chip}{chip}/x", ".", -EINVAL},
+        };
+        _cleanup_(freep) char *long_one = text_printf("%0*d", DEVICE_PATH_MAX, 0);
+        char *text = NULL;
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+                assert_int_equal(expand(good[i].pattern, good[i].chip, &text), 0);
+                assert_string_equal(text, good[i].expected);
+                free(TAKE_PTR(text));
+        }
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                if (expand(bad[i].pattern, bad[i].chip, &text) != bad[i].error)
+                        fail_msg("%s with %s", bad[i].pattern, bad[i].chip ? bad[i].chip : "nothing");
+        assert_int_equal(expand("/dev/{chip}", long_one, &text), -EINVAL);
+        memset(long_one, '*', DEVICE_PATH_MAX);
+        long_one[DEVICE_PATH_MAX / 2] = '\0'; /* too long only with what makes each stand for itself */
+        assert_int_equal(expand("/dev/{chip}", long_one, &text), -EINVAL);
+        assert_null(text);
+}
+
 static void test_too_many(void **state)
 {
         _cleanup_(freep) char *options = strdup(""), *channels = strdup(""), *text = NULL;
@@ -253,7 +398,7 @@ static void test_cut(void **state)
                 "{\"abi\":1,\"name\":\"x\",\"description\":\"d\",\"options\":[{\"name\":\"a\",\"type\":"
                 "\"groups\",\"help\":\"h\",\"options\":[{\"name\":\"b\",\"type\":\"string\","
                 "\"choices\":[\"u\",\"v\"],\"default\":\"u\"}]}],\"channels\":[{\"name\":\"c\","
-                "\"type\":\"number\",\"unit\":\"s\"}]}";
+                "\"type\":\"number\",\"unit\":\"s\"}],\"devices\":[\"/dev/a\",\"/dev/b\"]}";
 
         (void) state;
         descriptor_free(parse(text));
@@ -344,6 +489,9 @@ int main(void)
                 cmocka_unit_test(test_refused_options),
                 cmocka_unit_test(test_host_keys),
                 cmocka_unit_test(test_refused_channels),
+                cmocka_unit_test(test_devices),
+                cmocka_unit_test(test_refused_devices),
+                cmocka_unit_test(test_expanded_devices),
                 cmocka_unit_test(test_too_many),
                 cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_values),

@@ -87,6 +87,18 @@ def test_a_file_that_nothing_logs_in_with_is_good_with_a_warning(folder, text, l
     assert words in result.stderr and result.stderr.count("\n") == 1
 
 
+def test_the_sensors_that_the_default_file_shows_are_right(folder):
+    text = (ROOT / "etc" / "plugd.conf").read_text()
+    start = text.index("\nsensors = (")
+    sensors = text[start:]
+    file = folder / "plugd.conf"
+    file.write_text(text[:start] + re.sub(r"^( *)//", r"\1", sensors, flags=re.M))
+    result = run(folder, "--check", "--config", file)
+    count = len(re.findall(r"// \{ name", sensors))
+    assert count >= 5
+    assert result.returncode == 0 and f"good ({count} sensors, 1 warning)" in result.stdout, result.stderr
+
+
 def test_a_key_that_stands_twice_is_named_with_both_lines_beside_other_mistakes(folder):
     file = folder / "plugd.conf"
     file.write_text('server: {\n  port = 1883;\n  tls = false;\n  port = 8883;\n};\nspool: { sync = "x"; };\n')

@@ -66,11 +66,12 @@ static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_mse
  */
 typedef int (*Append)(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
-/* One message into the spool, with the id and the time that it keeps. */
-static int store(Manager *manager, Sample *sample, uint64_t age_usec, Append append)
+/* One message into the spool, with the id and the time that it keeps. taken_usec: CLOCK_BOOTTIME. */
+static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append append)
 {
+        int64_t at_usec = (int64_t) taken_usec + clock_realtime_ahead_of_boottime_usec();
         uint64_t now_usec = manager_clock(manager), sequence;
-        uint64_t taken_msec = (now_usec - MIN(age_usec, now_usec)) / USEC_PER_MSEC;
+        uint64_t taken_msec = MIN((uint64_t) MAX(at_usec, 0), now_usec) / USEC_PER_MSEC;
         int r;
 
         r = sample_times_next(manager->times, sample->channel, taken_msec, 1, &sample->at_msec);
@@ -93,11 +94,9 @@ static int on_sample(
 {
         Manager *manager = userdata;
         Sample sample = {.sensor = host_name(host), .channel = channel, .data = data, .data_size = size};
-        uint64_t now_usec = clock_boottime_usec();
-        uint64_t age_usec = taken_usec < now_usec ? now_usec - taken_usec : 0;
         int r;
 
-        r = store(manager, &sample, age_usec, spool_append);
+        r = store(manager, &sample, taken_usec, spool_append);
         if (r < 0) {
                 const LogContext context = {.sensor = host_name(host), .channel = channel};
 
@@ -362,7 +361,7 @@ int manager_publish(Manager *manager, const char *channel, const char *json,
         r = payload_check(json, sample.data_size, ret_error);
         if (r < 0)
                 return r;
-        r = store(manager, &sample, 0, spool_append_safe);
+        r = store(manager, &sample, clock_boottime_usec(), spool_append_safe);
         if (r < 0) {
                 spool_get_stats(manager->spool, &stats);
                 text_set(ret_error, "the message is not stored, and not published: %s%s%s", strerror(-r),

@@ -8,6 +8,9 @@
 
 #include "macros.h"
 
+#define AHEAD_TRIES 8
+#define AHEAD_GOOD_USEC 20
+
 static uint64_t clock_usec(clockid_t clock)
 {
         struct timespec now;
@@ -29,6 +32,34 @@ uint64_t clock_boottime_usec(void)
 uint64_t clock_monotonic_usec(void)
 {
         return clock_usec(CLOCK_MONOTONIC);
+}
+
+/* The base is read before and after: the closer these two, the better it is known when the other was. */
+static int64_t ahead_usec(clockid_t clock, clockid_t base)
+{
+        uint64_t best_usec = UINT64_MAX;
+        int64_t ahead = 0;
+
+        for (int i = 0; i < AHEAD_TRIES && best_usec > AHEAD_GOOD_USEC; i++) {
+                uint64_t before_usec = clock_usec(base), usec = clock_usec(clock),
+                         took_usec = clock_usec(base) - before_usec;
+
+                if (took_usec >= best_usec)
+                        continue;
+                best_usec = took_usec;
+                ahead = (int64_t) usec - (int64_t) (before_usec + took_usec / 2);
+        }
+        return ahead;
+}
+
+int64_t clock_realtime_ahead_of_boottime_usec(void)
+{
+        return ahead_usec(CLOCK_REALTIME, CLOCK_BOOTTIME);
+}
+
+int64_t clock_boottime_ahead_of_monotonic_usec(void)
+{
+        return ahead_usec(CLOCK_BOOTTIME, CLOCK_MONOTONIC);
 }
 
 static int hex_digit(char c)

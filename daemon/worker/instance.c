@@ -82,9 +82,9 @@ static int check_value(
 static uint64_t when_to_usec(int64_t when_ns)
 {
         uint64_t now_usec = clock_monotonic_usec(),
-                 when_usec = when_ns > 0 ? (uint64_t) when_ns / 1000 : now_usec;
+                 when_usec = when_ns > 0 ? MIN((uint64_t) when_ns / 1000, now_usec) : now_usec;
 
-        return clock_boottime_usec() - (when_usec < now_usec ? now_usec - when_usec : 0);
+        return (uint64_t) ((int64_t) when_usec + clock_boottime_ahead_of_monotonic_usec());
 }
 
 /* Why emit() refused something: for the log where the call goes well all the same. */

@@ -312,11 +312,17 @@ static void test_make_directory(void **state)
 static void test_clocks(void **state)
 {
         uint8_t one[16], two[16], zero[16] = {};
-        uint64_t before = clock_boottime_usec();
+        uint64_t before = clock_boottime_usec(), moved;
 
         (void) state;
         assert_true(clock_boottime_usec() >= before);
         assert_true(clock_realtime_usec() > UINT64_C(1600000000) * USEC_PER_SEC);
+        before = clock_realtime_usec();
+        moved = (uint64_t) ((int64_t) clock_boottime_usec() + clock_realtime_ahead_of_boottime_usec());
+        assert_in_range(moved, before - USEC_PER_MSEC, clock_realtime_usec() + USEC_PER_MSEC);
+        before = clock_boottime_usec();
+        moved = (uint64_t) ((int64_t) clock_monotonic_usec() + clock_boottime_ahead_of_monotonic_usec());
+        assert_in_range(moved, before - USEC_PER_MSEC, clock_boottime_usec() + USEC_PER_MSEC);
         assert_int_equal(clock_boot_id(one), 0);
         assert_int_equal(clock_boot_id(two), 0);
         assert_memory_equal(one, two, 16);

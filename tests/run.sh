@@ -7,6 +7,7 @@
 #     gcc        warnings are errors: unit tests, checks, scenarios
 #     sanitize   clang, address and undefined behaviour sanitizers: unit tests, and scenarios (not with --quick)
 #     trixie     gcc in a Debian 13 root, warnings are errors: unit tests (not with --quick)
+#     lab        virtual machines with Debian 12 and 13, simulated hardware, plugd's package (not with --quick)
 
 set -u -o pipefail
 # shellcheck source=tests/setup.sh
@@ -17,7 +18,7 @@ for argument; do
     case $argument in
     --quick) quick=yes ;;
     -h | --help)
-        sed -n '4,10s/^# \{0,1\}//p' "$0"
+        sed -n '4,11s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -75,14 +76,22 @@ unit() {
         echo "failed $name-unit" >>"$results/steps"
 }
 
+# python_tests NAME COMMAND…: COMMAND starts pytest, and takes its arguments.
+python_tests() {
+    local name=$1
+    shift
+
+    step "$name" "$@" -q -ra --junitxml="$results/$name.xml"
+    sed -n '/^=.* figures =/,/passed/{/^=/!{/passed/!p}}' "$results/$name.log"
+    [ -s "$results/$name.xml" ] || echo "failed $name" >>"$results/steps"
+}
+
 scenarios() {
     local name=$1
     shift
 
-    step "$name-scenarios" env PLUGD_BUILD="$builds/$name" PLUGD_PLATFORM="$builds/gcc/tests/platform" \
-        /usr/bin/python3 -m pytest -q -ra --junitxml="$results/$name-scenarios.xml" "$@" tests/scenarios
-    sed -n '/^=.* figures =/,/passed/{/^=/!{/passed/!p}}' "$results/$name-scenarios.log"
-    [ -s "$results/$name-scenarios.xml" ] || echo "failed $name-scenarios" >>"$results/steps"
+    python_tests "$name-scenarios" env PLUGD_BUILD="$builds/$name" PLUGD_PLATFORM="$builds/gcc/tests/platform" \
+        /usr/bin/python3 -m pytest tests/scenarios "$@"
 }
 
 if CC=gcc counted gcc-build build gcc -Dwerror=true; then
@@ -100,8 +109,12 @@ if CC=clang counted sanitize-build build sanitize -Dwerror=true -Db_sanitize=add
     fi
 fi
 
-if [ -z "$quick" ] && counted trixie-build tests/trixie.sh build; then
-    unit trixie tests/trixie.sh test
+if [ -z "$quick" ]; then
+    counted trixie-build tests/trixie.sh build && unit trixie tests/trixie.sh test
+    for release in bookworm trixie; do
+        counted "lab-$release-build" tests/lab.sh build --release "$release" &&
+            python_tests "lab-$release" tests/lab.sh test --release "$release"
+    done
 fi
 
 /usr/bin/python3 tests/count.py "$results"

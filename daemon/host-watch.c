@@ -131,12 +131,13 @@ static const char *asked(const Host *host)
 
 static void on_deadline(Host *host)
 {
+        /* Gone without our hearing of it, as happens to those that somebody traces? */
+        if (host_reap(host))
+                return;
         if (host->ending == HOST_ASKED) {
                 host_kill(host, host->why ? NULL : strdup(asked(host)));
                 return;
         }
-        if (host_reap(host))
-                return;
         host->deadline_usec = clock_monotonic_usec() + STUCK_USEC;
         if (host->stuck)
                 return;

@@ -28,8 +28,7 @@ int i2c_fail(struct plugd_i2c *i2c, int r, const char *format, ...)
         return r;
 }
 
-/* --- which buses there are ------------------------------------------------------------------------------
- */
+/* --- which buses there are ---------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {

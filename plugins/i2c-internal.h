@@ -16,6 +16,9 @@ struct plugd_i2c {
         char error[512];         /* the last sentence */
 };
 
+/* 0, or what the kernel said, as -errno. */
+int i2c_claim(struct plugd_i2c *i2c);
+
 /* Each makes the sentence and returns what the caller is to return. error is what the kernel said. */
 int i2c_fail_open(struct plugd_i2c *i2c, int error);
 int i2c_fail_claim(struct plugd_i2c *i2c, int error);

@@ -39,8 +39,7 @@ static bool can(const struct plugd_i2c *i2c, unsigned long functions)
         return (i2c->functions & functions) == functions;
 }
 
-/* --- one attempt: 0, or what the kernel said; -EPROTO: fewer bytes came
- * ------------------------------------ */
+/* --- one attempt: 0, or what the kernel said; -EPROTO: fewer bytes came ------------------------------- */
 
 static int attempt_combined(struct plugd_i2c *i2c, Transfer *transfer)
 {
@@ -210,7 +209,9 @@ static int persist(struct plugd_i2c *i2c, Attempt attempt, Transfer *transfer, u
         return i2c_fail_short(i2c, transfer->got, transfer->n_in > 0 ? transfer->n_in : transfer->n_out);
 }
 
-static int check_sizes(struct plugd_i2c *i2c, size_t n_out, size_t n_in)
+/* May this transfer begin? The kernel looks at who has the address when it is claimed, and then never again:
+ * a driver of its own may have come since. Two that use one chip spoil it for each other. */
+static int check(struct plugd_i2c *i2c, size_t n_out, size_t n_in)
 {
         i2c->error[0] = '\0';
         if (i2c->fd < 0)
@@ -219,7 +220,7 @@ static int check_sizes(struct plugd_i2c *i2c, size_t n_out, size_t n_in)
                 return i2c_fail(i2c, -EINVAL,
                         "cannot write %zu bytes and read %zu in one transfer: 1 to %d each way", n_out, n_in,
                         PLUGD_I2C_SIZE_MAX);
-        return 0;
+        return i2c_claim(i2c) == -EBUSY ? i2c_fail_claim(i2c, EBUSY) : 0;
 }
 
 /* Whole, or not at all. */
@@ -227,7 +228,7 @@ static int transfer_whole(struct plugd_i2c *i2c, Transfer *transfer)
 {
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
         Attempt attempt;
-        int r = check_sizes(i2c, transfer->n_out, transfer->n_in);
+        int r = check(i2c, transfer->n_out, transfer->n_in);
 
         if (r < 0)
                 return r;
@@ -259,7 +260,7 @@ int plugd_i2c_read(struct plugd_i2c *i2c, uint8_t reg, void *ret_data, size_t n)
 {
         size_t max = part_max(i2c, I2C_FUNC_SMBUS_READ_I2C_BLOCK, I2C_FUNC_SMBUS_READ_BYTE_DATA);
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
-        int r = check_sizes(i2c, 1, n);
+        int r = check(i2c, 1, n);
 
         if (r == 0)
                 r = check_registers(i2c, reg, n, max);
@@ -282,7 +283,7 @@ int plugd_i2c_write(struct plugd_i2c *i2c, uint8_t reg, const void *data, size_t
         size_t max = part_max(i2c, I2C_FUNC_SMBUS_WRITE_I2C_BLOCK, I2C_FUNC_SMBUS_WRITE_BYTE_DATA);
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
         uint8_t bytes[PLUGD_I2C_SIZE_MAX];
-        int r = check_sizes(i2c, n < SIZE_MAX ? n + 1 : n, 0);
+        int r = check(i2c, n < SIZE_MAX ? n + 1 : n, 0);
 
         if (r == 0)
                 r = check_registers(i2c, reg, n, max);
@@ -323,7 +324,7 @@ static int transfer_word(
         struct plugd_i2c *i2c, Transfer *transfer, unsigned long function, Attempt attempt_word)
 {
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
-        int r = check_sizes(i2c, transfer->n_out, transfer->n_in);
+        int r = check(i2c, transfer->n_out, transfer->n_in);
 
         if (r < 0)
                 return r;

@@ -136,7 +136,12 @@ static void limit_attempts(struct plugd_i2c *i2c)
         (void) set(i2c, I2C_TIMEOUT, (unsigned long) ((usec + TIMEOUT_UNIT_USEC - 1) / TIMEOUT_UNIT_USEC));
 }
 
-/* I2C_SLAVE fails where a driver of the kernel has the address: reading behind its back would disturb it. */
+/* Fails where a driver of the kernel has the address: reading behind its back would disturb it. */
+int i2c_claim(struct plugd_i2c *i2c)
+{
+        return set(i2c, I2C_SLAVE, i2c->address);
+}
+
 int plugd_i2c_open(struct plugd_i2c *i2c)
 {
         int r;
@@ -151,7 +156,7 @@ int plugd_i2c_open(struct plugd_i2c *i2c)
         r = i2c->transport.ioctl(i2c->transport.context, i2c->fd, I2C_FUNCS, &i2c->functions);
         if (r < 0)
                 r = i2c_fail_open(i2c, -r);
-        else if ((r = set(i2c, I2C_SLAVE, i2c->address)) < 0)
+        else if ((r = i2c_claim(i2c)) < 0)
                 r = i2c_fail_claim(i2c, -r);
         if (r < 0) {
                 close_bus(i2c);

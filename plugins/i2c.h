@@ -37,6 +37,7 @@
  *   -EPROTO      fewer bytes came than were asked for
  *   -EIO         the transfer failed in another way
  *   -EOPNOTSUPP  the bus can't do this: it is SMBus only, or less
+ *   -EBUSY       a driver of the kernel has the address, perhaps only since it was opened
  *   -ENODEV      the bus has gone since it was opened
  *   -EBADF       it isn't open
  *   -EINVAL      a bus, an address or a size that there can't be
@@ -44,7 +45,6 @@
  * and of plugd_i2c_open() also
  *   -ENOENT      there is no such bus
  *   -EACCES      no permission (-EPERM too)
- *   -EBUSY       a driver of the kernel uses the address
  *   another one  as open(2) has it
  */
 

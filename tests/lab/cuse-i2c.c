@@ -4,15 +4,20 @@
  * An I2C bus of our own making, for the lab: /dev/i2c-N as a character device in user space (CUSE), with
  * chips that are 256 registers each, and faults on demand. Needs root and the module cuse.
  *
- *     cuse-i2c BUS SOCKET 0x76=FILE…     serves until it is killed; prints "ready" when /dev/i2c-BUS is
- * there. FILE: up to 256 bytes in hex, with white space anywhere; # to the line's end is a comment cuse-i2c
- * --tell SOCKET COMMAND…    returns when the command is in force: what begins after it is subject to it
+ *     cuse-i2c BUS SOCKET 0x76=FILE…            serves until it is killed; prints "ready" when it does
+ *     cuse-i2c --tell SOCKET COMMAND [WORD…]    returns when the command is in force for what begins then
  *
- * Commands: none | no-answer | short | stuck | error | delay MS | smbus | combined | reset | set ADDRESS
- * REGISTER VALUE no-answer: nobody acknowledges (ENXIO); short: reads bring less than was asked for; stuck:
- * each transfer takes the bus's timeout and fails (ETIMEDOUT); error: EIO; delay: each takes so long, and is
- * good. One fault at a time. smbus: no combined transfers from now on, combined: again. reset: all registers
- * as in the files, as after a loss of power. set: one register, as if the chip had.
+ * FILE has up to 256 bytes in hex, with white space anywhere; # to the line's end is a comment. Commands:
+ *
+ *     none                          no fault (there is one at a time)
+ *     no-answer                     nobody acknowledges: ENXIO
+ *     short                         reads bring less than was asked for
+ *     stuck                         each transfer takes the bus's timeout, and fails: ETIMEDOUT
+ *     error                         EIO
+ *     delay MSEC                    each takes so long, and is good
+ *     smbus, combined               no combined transfers from now on, and again
+ *     reset                         all registers as in the files, as after a loss of power
+ *     set ADDRESS REGISTER VALUE    one register, as if the chip had
  */
 
 #define FUSE_USE_VERSION 31
@@ -64,8 +69,7 @@ static struct {
         int control;
 } bus = {.lock = PTHREAD_MUTEX_INITIALIZER, .timeout_msec = 1000, .control = -1};
 
-/* --- chips ----------------------------------------------------------------------------------------------
- */
+/* --- chips -------------------------------------------------------------------------------------------- */
 
 static Chip *find(unsigned long address)
 {
@@ -147,8 +151,7 @@ static Fault meet(int *ret_error)
         return fault;
 }
 
-/* --- the device -----------------------------------------------------------------------------------------
- */
+/* --- the device --------------------------------------------------------------------------------------- */
 
 /* What the kernel has copied in, and how much it would copy out: it asks again with more until it is enough.
  */
@@ -421,8 +424,7 @@ static void on_ioctl(fuse_req_t req, int cmd, void *arg, struct fuse_file_info *
         fuse_reply_ioctl(req, 0, NULL, 0);
 }
 
-/* --- commands -------------------------------------------------------------------------------------------
- */
+/* --- commands ----------------------------------------------------------------------------------------- */
 
 static bool number(const char *text, unsigned long max, unsigned long *ret)
 {
@@ -541,8 +543,7 @@ static int tell(const char *path, char **words, int n_words)
         return EXIT_FAILURE;
 }
 
-/* --- start ----------------------------------------------------------------------------------------------
- */
+/* --- start -------------------------------------------------------------------------------------------- */
 
 static void on_ready(void *userdata)
 {

@@ -23,8 +23,7 @@
 #define CHANNELS 4
 enum { TEMPERATURE, HUMIDITY, PRESSURE, PRESSURE_SEA_LEVEL };
 
-/* --- a host ---------------------------------------------------------------------------------------------
- */
+/* --- a host ------------------------------------------------------------------------------------------- */
 
 typedef struct Host {
         struct plugd_host host;
@@ -116,8 +115,7 @@ static void set_address(Host *host, int64_t value)
                 (struct plugd_value){.type = PLUGD_INTEGER, .integer = value};
 }
 
-/* --- a chip ---------------------------------------------------------------------------------------------
- */
+/* --- a chip ------------------------------------------------------------------------------------------- */
 
 typedef struct Sensor {
         uint32_t temperature, pressure, humidity; /* raw, what it would measure */
@@ -228,8 +226,7 @@ static ScriptChip *add_chip(I2cScript *script, uint8_t address, uint8_t id, Sens
         return chip;
 }
 
-/* --- one of each ----------------------------------------------------------------------------------------
- */
+/* --- one of each -------------------------------------------------------------------------------------- */
 
 static I2cScript script;
 static ScriptChip *chip;
@@ -303,8 +300,7 @@ static void check_value(unsigned channel, const char *text)
                 fail_msg("%.17g is not %s", host.values[channel], printed);
 }
 
-/* --- what it gives --------------------------------------------------------------------------------------
- */
+/* --- what it gives ------------------------------------------------------------------------------------ */
 
 static void test_bme280(void **state _unused_)
 {
@@ -483,8 +479,7 @@ static void test_two_instances(void **state _unused_)
         end();
 }
 
-/* --- what it refuses ------------------------------------------------------------------------------------
- */
+/* --- what it refuses ---------------------------------------------------------------------------------- */
 
 static void test_other_chips(void **state _unused_)
 {
@@ -540,8 +535,7 @@ static void test_no_start(void **state _unused_)
         assert_true(script.slept_usec <= 25000);
 }
 
-/* --- what goes wrong later ------------------------------------------------------------------------------
- */
+/* --- what goes wrong later ---------------------------------------------------------------------------- */
 
 static void test_power_lost_between(void **state _unused_)
 {
@@ -799,8 +793,7 @@ static void test_never_done(void **state _unused_)
         end();
 }
 
-/* --- what it says of itself -----------------------------------------------------------------------------
- */
+/* --- what it says of itself --------------------------------------------------------------------------- */
 
 static void test_descriptor(void **state _unused_)
 {

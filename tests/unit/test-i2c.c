@@ -550,6 +550,36 @@ static void test_in_use(void **state _unused_)
         end(i2c);
 }
 
+/* A driver that comes while we use the chip. */
+static void test_in_use_later(void **state _unused_)
+{
+        static const unsigned long functions[] = {I2C_SCRIPT_COMBINED, I2C_SCRIPT_STUB};
+
+        for (size_t i = 0; i < ELEMENTSOF(functions); i++) {
+                struct plugd_i2c *i2c = begin(functions[i]);
+                unsigned transfers;
+                uint16_t word;
+                uint8_t byte;
+
+                assert_int_equal(plugd_i2c_open(i2c), 0);
+                assert_int_equal(plugd_i2c_read_byte(i2c, 0, &byte), 0);
+                transfers = script.transfers;
+                script.claim_error = EBUSY;
+                assert_int_equal(plugd_i2c_read(i2c, 0, &byte, 1), -EBUSY);
+                assert_memory_equal(
+                        plugd_i2c_error(i2c), "0x76 on bus 1 is in use by a driver of the kernel: ", 51);
+                assert_int_equal(plugd_i2c_write(i2c, 0, &byte, 1), -EBUSY);
+                assert_int_equal(plugd_i2c_write_byte(i2c, 0, 1), -EBUSY);
+                assert_int_equal(plugd_i2c_read_word(i2c, 0, &word), -EBUSY);
+                assert_int_equal(plugd_i2c_transfer(i2c, &byte, 1, NULL, 0), -EBUSY);
+                assert_int_equal(script.transfers, transfers);
+                script.claim_error = 0;
+                assert_int_equal(plugd_i2c_read_byte(i2c, 0, &byte), 0);
+                assert_string_equal(plugd_i2c_error(i2c), "");
+                end(i2c);
+        }
+}
+
 static void test_no_i2c(void **state _unused_)
 {
         struct plugd_i2c *i2c = begin(I2C_SCRIPT_COMBINED);
@@ -595,6 +625,7 @@ int main(void)
                 FOLDER_TEST(test_no_bus),
                 FOLDER_TEST(test_permission),
                 FOLDER_TEST(test_in_use),
+                FOLDER_TEST(test_in_use_later),
                 FOLDER_TEST(test_no_i2c),
                 cmocka_unit_test(test_real),
         };

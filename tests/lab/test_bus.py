@@ -123,6 +123,18 @@ def test_the_bus_starts_the_service(bus):
     assert int(bus.out("pgrep -c -x plugd")) == 1
 
 
+def test_the_bus_does_not_start_a_service_that_is_disabled(bus):
+    bus.run("systemctl disable --now plugd")
+    try:
+        for who in WHO:
+            asked = bus.run(f"busctl get-property {NAME} {PATH} {MANAGER} Version", check=False, user=who)
+            assert asked.status != 0
+            assert bus.run("systemctl is-active plugd", check=False).stdout == "inactive\n", who
+    finally:
+        bus.run("systemctl enable --now plugd")
+    wait_for(lambda: status(bus)["State"] == "online", "it is back")
+
+
 def test_to_look_with_plugctl_starts_nothing(bus):
     bus.run("systemctl stop plugd")
     for who in WHO:

@@ -68,7 +68,7 @@ def room_of(path):
     parts = path.parts
     if parts == ("plugins", "plugin.h"):
         return "abi"
-    if parts[0] == "plugins" and (path.stem == "i2c" or path.stem.startswith("i2c-")):
+    if parts[:2] == ("plugins", "i2c"):
         return "i2c"
     if parts[0] == "plugins" and path.stem.startswith("gpio-lines"):
         return "gpio-lines"
@@ -97,7 +97,7 @@ def problems(root):
                 foreign = name.startswith(("systemd/", "dbus/", "glib", "gpiod"))
                 if home is not None and room not in home or home is None and foreign and room != "plugin":
                     yield f"{path}: <{name}> is not for {room}"
-                public = room == "abi" or path.parts == ("plugins", "i2c.h")
+                public = room == "abi" or path.parts == ("plugins", "i2c", "i2c.h")
                 if public and name not in ABI_ALONE:
                     yield f"{path}: a public header includes <{name}>; it may include only {', '.join(sorted(ABI_ALONE))}"
                 continue
@@ -109,6 +109,8 @@ def problems(root):
                 continue
             other = found.resolve().relative_to(root)
             target = room_of(other)
+            if target == room == "plugin" and other.parent != path.parent:
+                yield f"{path}: one plugin may not know another (\"{name}\")"
             if target == room:
                 continue
             if target is None or target not in ROOMS[room]:

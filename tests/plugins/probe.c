@@ -47,6 +47,10 @@ static const struct plugd_option options[] = {
                 .type = PLUGD_STRING,
                 .fallback = "",
                 .help = "Files to open, with spaces between; PID: whom it bothers."},
+        {.name = "x32",
+                .type = PLUGD_BOOLEAN,
+                .fallback = "true",
+                .help = "Try another architecture's call too: systemd kills for that."},
         {.name = "open", .type = PLUGD_BOOLEAN, .fallback = "false", .help = "Open the device in open()."},
         {.name = "eat",
                 .type = PLUGD_BOOLEAN,
@@ -120,6 +124,13 @@ static void tried_through(Probe *probe, const char *what, const char *who, const
 
         snprintf(text, sizeof(text), "/proc/%s/root%s", who, path);
         tried_open(probe, what, text, O_RDONLY);
+}
+
+static bool flag(const struct plugd_host *host, const char *name)
+{
+        const struct plugd_value *value = host->option(host, name);
+
+        return value && value->boolean;
 }
 
 static long run_true(void)
@@ -249,7 +260,8 @@ static void try_programs(Probe *probe)
         tried(probe, "reboot", syscall(SYS_reboot, 0, 0, 0, NULL));
         tried(probe, "keyctl", syscall(SYS_keyctl, 0, 0, 0, 0, 0));
 #ifdef __x86_64__
-        tried(probe, "x32", syscall(0x40000000 | SYS_getpid));
+        if (flag(probe->host, "x32"))
+                tried(probe, "x32", syscall(0x40000000 | SYS_getpid));
 #endif
 }
 
@@ -272,7 +284,8 @@ static void try_files(Probe *probe, const char *path, pid_t pid)
                 tried(probe, "link", link(path, aside));
                 tried(probe, "rename", rename(path, aside));
                 tried_open(probe, "create", aside, O_WRONLY | O_CREAT);
-                tried(probe, "unlink", unlink(aside));
+                tried(probe, "unlink", unlink(access(path, F_OK) == 0 ? path : aside));
+                snprintf(aside, sizeof(aside), "%s.link", path);
                 tried(probe, "symlink", symlink("/etc/passwd", aside));
                 snprintf(aside, sizeof(aside), "%s.folder", path);
                 tried(probe, "mkdir", mkdir(aside, 0700));
@@ -427,7 +440,6 @@ static pid_t find_sibling(void)
 static int probe_open(const struct plugd_host *host, void **ret_instance)
 {
         const char *device = text_option(host, "device");
-        const struct plugd_value *open_it = host->option(host, "open");
         Probe *probe = calloc(1, sizeof(*probe));
 
         if (!probe)
@@ -436,7 +448,7 @@ static int probe_open(const struct plugd_host *host, void **ret_instance)
         probe->fd = -1;
         if (device[0])
                 snprintf(probe->device, sizeof(probe->device), "/dev/%s", device);
-        if (open_it && open_it->boolean) {
+        if (flag(host, "open")) {
                 probe->fd = open(probe->device, O_RDWR | O_CLOEXEC);
                 if (probe->fd < 0) {
                         int r = -errno;
@@ -477,14 +489,13 @@ static int probe_read(void *instance)
         Probe *probe = instance;
         const struct plugd_host *host = probe->host;
         const struct plugd_value *whom = host->option(host, "pid");
-        const struct plugd_value *eats = host->option(host, "eat");
         pid_t pid = whom ? (pid_t) whom->integer : 0;
 
         if (!in_place(probe)) {
                 host->log(host, PLUGD_ERROR, "%s is gone: put it back", probe->device);
                 return -ENODEV;
         }
-        if (eats && eats->boolean)
+        if (flag(host, "eat"))
                 return eat(host);
         if (pid == 0)
                 pid = getppid();

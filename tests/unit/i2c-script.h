@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A played I2C bus for tests: a transport of plugins/i2c.h with chips of 256 registers, faults on demand,
- * and a clock of its own, so that nobody waits. It checks how it is asked: what i2c-dev would refuse is
- * refused.
+ * A played I2C bus for tests: a transport of plugins/i2c/i2c.h with chips of 256 registers, faults on
+ * demand, and a clock of its own, so that nobody waits. It checks how it is asked: what i2c-dev would refuse
+ * is refused.
  */
 
 #include <stdbool.h>

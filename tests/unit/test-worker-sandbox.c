@@ -191,6 +191,7 @@ static void start_probe(
         group_add(&options, "other", &(struct plugd_value){.type = PLUGD_STRING, .string = "kmsg"});
         group_add(&options, "others",
                 &(struct plugd_value){.type = PLUGD_STRING, .string = "/etc/passwd /proc/PID/fdinfo/0"});
+        group_add(&options, "x32", &(struct plugd_value){.type = PLUGD_BOOLEAN, .boolean = true});
         group_add(&options, "open", &(struct plugd_value){.type = PLUGD_BOOLEAN, .boolean = open_it});
         use_plugins("PLUGD_TEST_PLUGIN_DIR");
         worker_begin(worker, "probe");

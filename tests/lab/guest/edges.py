@@ -24,12 +24,13 @@ def ahead():
 
 
 def stay_together():
-    """On one processor with the kernel's threads for the lines' interrupts, which come first there, as on hardware. On another
-    one, a busy host may hold a thread up for so long that the kernel makes one edge of two."""
+    """On one processor with the kernel's threads for the lines' interrupts and with plugd's workers, which are served first there,
+    as on hardware. A busy host may hold up the other one for so long that the kernel makes one edge of two, or its queue runs
+    over."""
     os.sched_setaffinity(0, {0})
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if comm.read_text().startswith("irq/"):
+            if comm.read_text().startswith(("irq/", "plugd-worker")):
                 os.sched_setaffinity(int(comm.parent.name), {0})
         except OSError:
             pass

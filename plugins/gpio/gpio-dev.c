@@ -136,7 +136,8 @@ void gpio_dev_explain(const char *path, const char *etc, char *ret_words, size_t
                         strerror(errno));
                 return;
         }
-        if (euidaccess(path, R_OK | W_OK) == 0) {
+        /* EPERM: not the mode, but the list of devices that a service or a container may have. */
+        if (euidaccess(path, R_OK | W_OK) == 0 || errno == EPERM) {
                 snprintf(ret_words, size,
                         "%s may be opened by plugd's user, but something else keeps it from doing so: "
                         "a service needs DeviceAllow=char-gpiochip rw, a container the device",

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "plugin.h"
+#include "../plugin.h"
 
 #define SYSTEM_DISKS_MAX 16
 #define SYSTEM_INTERFACES_MAX 64

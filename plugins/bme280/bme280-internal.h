@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-#include "i2c.h"
-#include "plugin.h"
+#include "../i2c/i2c.h"
+#include "../plugin.h"
 
 /* --- compensation: pure ------------------------------------------------------------------------------- */
 

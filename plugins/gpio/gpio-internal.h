@@ -4,9 +4,9 @@
 /* Between the files of the gpio plugin: gpio.c is the plugin, gpio-options.c its options, gpio-find.c finds
  * chips and lines and has the words for what goes wrong, gpio-input.c is one line. */
 
+#include "../plugin.h"
 #include "gpio-debounce.h"
 #include "gpio-lines.h"
-#include "plugin.h"
 
 #define GPIO_LINES_MAX 256
 #define GPIO_WORDS_MAX 512

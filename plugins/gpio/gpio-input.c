@@ -101,11 +101,17 @@ static void tell_lost(Gpio *gpio, GpioInput *input)
         if (input->lost == 0)
                 return;
         gpio_find_words(input, words, sizeof(words));
-        gpio->host->log(gpio->host, PLUGD_WARNING,
-                "lost %s%" PRIu64 " edge%s of %s, %" PRIu64 " since it was opened: they came faster than "
-                "they can be taken",
-                gpio_traits()->counts ? "" : "at least ", input->lost, input->lost == 1 ? "" : "s", words,
-                input->lost_all);
+        if (gpio_traits()->counts)
+                gpio->host->log(gpio->host, PLUGD_WARNING,
+                        "lost %" PRIu64 " edge%s of %s, %" PRIu64 " since it was opened: they came faster "
+                        "than they can be taken",
+                        input->lost, input->lost == 1 ? "" : "s", words, input->lost_all);
+        else
+                gpio->host->log(gpio->host, PLUGD_WARNING,
+                        "lost or misread some edges of %s (signs of it: %" PRIu64 ", %" PRIu64 " since it "
+                        "was opened): they came faster than they can be taken, and libgpiod 1 does not "
+                        "count them",
+                        words, input->lost, input->lost_all);
         input->lost = 0;
         input->tell_ns = GPIO_NEVER;
 }

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gateway as gateways  # noqa: E402
-from machine import RELEASES, CommandError, LabError, Machine, make  # noqa: E402
+from machine import RELEASES, LabError, Machine, make  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 

@@ -171,6 +171,22 @@ def sensor(machine, name):
     return json.loads(machine.out(["plugctl", "--json", "show", name]))
 
 
+def wait_sensor(machine, name, timeout=60.0, **properties):
+    """Until these properties of it are so; True: not empty."""
+    def holds():
+        shown = sensor(machine, name)
+        return shown if all(shown[key] == value or value is True and shown[key] for key, value in properties.items()) else None
+    return wait_for(holds, f"sensor {name} has {properties}", timeout, 0.3)
+
+
+def wait_error(machine, name, *texts, timeout=60.0):
+    """Until LastError has all the texts; returns it."""
+    def holds():
+        error = sensor(machine, name)["LastError"]
+        return error if error and all(text in error for text in texts) else None
+    return wait_for(holds, f"LastError of {name} has {texts}", timeout, 0.3)
+
+
 def wait_state(machine, state="online", timeout=60.0):
     """In the guest, so that it costs one command."""
     result = machine.run(f"until busctl get-property com.cloudplugs.Gateway1 /com/cloudplugs/Gateway1 com.cloudplugs.Gateway1.Manager State "

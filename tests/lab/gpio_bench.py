@@ -5,9 +5,8 @@ import json
 import shlex
 from types import SimpleNamespace
 
+import gateway
 import pytest
-from gateway import sensor
-from harness import wait_for
 
 CONFIG = "/sys/kernel/config/gpio-sim"
 
@@ -76,19 +75,11 @@ def door(wired, **options):
 
 
 def wait_sensor(vm, name="door", timeout=60.0, **properties):
-    """Until these properties of it are so; True: not empty."""
-    def holds():
-        shown = sensor(vm, name)
-        return shown if all(shown[key] == value or value is True and shown[key] for key, value in properties.items()) else None
-    return wait_for(holds, f"sensor {name} has {properties}", timeout, 0.3)
+    return gateway.wait_sensor(vm, name, timeout, **properties)
 
 
 def wait_error(vm, *texts, name="door", timeout=60.0):
-    """Until LastError has all the texts; returns it."""
-    def holds():
-        error = sensor(vm, name)["LastError"]
-        return error if error and all(text in error for text in texts) else None
-    return wait_for(holds, f"LastError of {name} has {texts}", timeout, 0.3)
+    return gateway.wait_error(vm, name, *texts, timeout=timeout)
 
 
 def wait_mended(vm, name="door", timeout=60.0):
@@ -122,7 +113,7 @@ def initial(standin, channel="Door"):
 def settled(vm, standin, channel, since, samples, quiet=2.0):
     """Every edge that will come has come: as many samples as the sensor counts, and no more for a while."""
     vm.run(f"sleep {quiet:g}")
-    n = sensor(vm, "door")["Samples"] - samples
+    n = gateway.sensor(vm, "door")["Samples"] - samples
     return standin.wait_arrivals(n, channel=channel, since=since, timeout=60)
 
 

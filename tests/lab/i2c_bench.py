@@ -7,8 +7,7 @@ import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gateway import sensor
-from harness import wait_for
+import gateway
 
 DROP_IN = "/run/systemd/system/plugd.service.d"
 PLAY = "/opt/lab/guest/registers.py"
@@ -202,19 +201,11 @@ def climate(bus, name="climate", **options):
 
 
 def wait_sensor(vm, name="climate", timeout=60.0, **properties):
-    """Until these properties of it are so."""
-    def holds():
-        shown = sensor(vm, name)
-        return shown if all(shown[key] == value for key, value in properties.items()) else None
-    return wait_for(holds, f"sensor {name} has {properties}", timeout, 0.3)
+    return gateway.wait_sensor(vm, name, timeout, **properties)
 
 
 def wait_error(vm, *texts, name="climate", timeout=60.0):
-    """Until LastError has all the texts; returns it."""
-    def holds():
-        error = sensor(vm, name)["LastError"]
-        return error if all(text in error for text in texts) else None
-    return wait_for(holds, f"LastError of {name} has {texts}", timeout, 0.3)
+    return gateway.wait_error(vm, name, *texts, timeout=timeout)
 
 
 def wait_value(standin, name="climate", timeout=60.0):

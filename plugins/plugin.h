@@ -21,7 +21,8 @@
  * up in plugd's log.
  *
  * A worker may have 64 MiB of memory of its own (RLIMIT_DATA): what it allocates, its writable mappings, its
- * threads' stacks (8 MiB each, unless made smaller). Beyond that malloc() returns NULL. When open() or
+ * threads' stacks (8 MiB each, unless made smaller); memory that is shared is refused. Beyond that malloc()
+ * returns NULL. It may have 1,024 descriptors. When open() or
  * read() returns -ENOMEM, plugd takes it that the instance leaks, ends the worker and starts another.
  *
  * Functions return 0 or more for success and a negative errno value for failure. The text last given to
@@ -113,6 +114,12 @@ enum plugd_priority {
         PLUGD_DEBUG = 7,
 };
 
+/* What read() is called for. */
+enum plugd_reason {
+        PLUGD_INTERVAL = 1, /* it is time, or the first call of all */
+        PLUGD_EVENT = 2,    /* event_fd is readable */
+};
+
 /* What the host offers an instance. Valid from open() until close() has returned, and to be called only from
  * inside the plugin's functions. */
 struct plugd_host {
@@ -149,6 +156,8 @@ struct plugd_host {
         /* As option(), of one group of a PLUGD_GROUPS option. */
         const struct plugd_value *(*setting)(
                 const struct plugd_host *host, const struct plugd_group *group, const char *name);
+
+        uint32_t reason; /* in read(): enum plugd_reason */
 };
 
 /* The descriptor. Members may be added at its end, so `size` says how far it reaches; a change of what is
@@ -167,7 +176,8 @@ struct plugd_plugin {
         int (*open)(const struct plugd_host *host, void **ret_instance);
 
         /* Takes a sample and hands it to emit(). Called at the configured interval, first at once, and when
-         * event_fd is readable; where both are due, once for the event and then once for the interval.
+         * event_fd is readable; where both are due, once for the event and then once for the interval: the
+         * host's `reason` says which.
          * -EAGAIN: nothing now. -ENODEV: the hardware is gone: the host closes the
          * instance and opens it again, as at the start. Any other failure is shown, and read() is called
          * again at the next interval, or a second later if event_fd is readable. May be NULL in a plugin
@@ -193,10 +203,11 @@ struct plugd_plugin {
          * option NAME is set to, as in "/dev/i2c-{bus}". In what is set no character stands for others,
          * "/dev/gpiochip0" is as good as "gpiochip0" right behind "/dev/", what leads out of /dev opens
          * nothing, and without a value the path is left out. Links are followed as far as they stay below
-         * /dev. Where the kernel has Landlock, all other devices are refused (EACCES) but null, zero, full,
-         * random and urandom; so are those that come while an instance is open. Once open() has failed, or
+         * /dev. Where the kernel has Landlock, all other devices are refused (EACCES) but null, full, random
+         * and urandom; so are those that come while an instance is open. Once open() has failed, or
          * read() has returned -ENODEV, they can be opened: plugd gives the instance a new worker, if there
-         * are others than before. NULL: it opens none. */
+         * are others than before. plugd.service lets through GPIO chips and I2C buses: for others its
+         * DeviceAllow= needs a line, too. NULL: it opens none. */
         const char *const *devices;
 };
 

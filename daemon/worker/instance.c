@@ -359,10 +359,12 @@ int instance_open(Instance *instance)
         return 0;
 }
 
-int instance_read(Instance *instance)
+int instance_read(Instance *instance, enum plugd_reason reason)
 {
-        int r = instance->plugin->read(instance->data);
+        int r;
 
+        instance->host.reason = reason;
+        r = instance->plugin->read(instance->data);
         if (r >= 0 || r == -EAGAIN) {
                 take_refusal(instance);
                 take_error(instance);

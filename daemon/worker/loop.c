@@ -228,7 +228,7 @@ static void look_after_event(Loop *loop, bool emitted)
 static void read_instance(Loop *loop, bool by_event)
 {
         uint64_t emitted = loop->instance.emitted;
-        int r = instance_read(&loop->instance);
+        int r = instance_read(&loop->instance, by_event ? PLUGD_EVENT : PLUGD_INTERVAL);
 
         if (r == -ENODEV) {
                 close_and_retry(loop);
@@ -348,7 +348,7 @@ static void say_hello(Loop *loop, uint32_t sandbox, const char *words)
                 char text[512];
 
                 snprintf(text, sizeof(text), "parts of the sandbox are not there: %s", words);
-                outlet_log(&loop->outlet, PLUGD_DEBUG, text);
+                outlet_log(&loop->outlet, PLUGD_NOTICE, text);
         }
         outlet_flush(&loop->outlet);
 }

@@ -3,10 +3,11 @@
 /*
  * Which files a plugin may open, by Landlock (kernel 5.13 and later, where it is enabled): system libraries
  * and their data, what everybody may read in /etc, /proc, /sys, the folder of the plugins; and in /dev the
- * devices that it names, and some that are none, also for writing. Neither the daemon's configuration nor
- * its credentials nor its spool are in there. Where the kernel knows more (TCP ports, signals, abstract
- * sockets), that goes too. Where it knows less (truncate() before 6.2, devices opened for ioctl() alone
- * before 6.10), the filter of system calls makes up for it.
+ * devices that it names, and some that are none, also for writing. /dev/zero is not among these: mapped, it
+ * is memory that no limit counts. Neither the daemon's configuration nor its credentials nor its spool are
+ * in there. Where the kernel knows more (TCP ports, signals, abstract sockets), that goes too. Where it
+ * knows less (truncate() before 6.2, devices opened for ioctl() alone before 6.10), the filter of system
+ * calls makes up for it.
  */
 
 #include <dirent.h>
@@ -45,8 +46,8 @@ static const struct {
         {"/usr/local/lib", FS_READ}, {"/usr/local/share", FS_READ}, {"/proc", FS_READ}, {"/sys", FS_READ},
         {PLUGD_LIBDIR, FS_READ}, /* libraries of ours, where it is installed under a prefix of its own */
         {"/dev", LANDLOCK_ACCESS_FS_READ_DIR}, /* to see what there is */
-        {"/dev/null", FS_DEVICE}, {"/dev/zero", FS_DEVICE}, {"/dev/full", FS_DEVICE},
-        {"/dev/random", FS_DEVICE}, {"/dev/urandom", FS_DEVICE},
+        {"/dev/null", FS_DEVICE}, {"/dev/full", FS_DEVICE}, {"/dev/random", FS_DEVICE},
+        {"/dev/urandom", FS_DEVICE},
         {"/proc/self/exe", FS_READ}, /* for the symbols in a sanitizer's report */
 };
 

@@ -17,6 +17,7 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -52,14 +53,14 @@ typedef enum RuleKind {
         ONLY,         /* unless the argument is the value */
         NEVER,        /* if the argument is the value */
         NEEDS_BITS,   /* unless the argument has a bit of the value */
-        NOT_BITS,     /* if the argument has all bits of the value */
+        NOT_BITS,     /* if the argument has the bits of the value, of those in the mask (0: of the value) */
 } RuleKind;
 
 typedef struct Rule {
         unsigned call;
         RuleKind kind;
         unsigned argument;
-        uint32_t value;
+        uint32_t value, mask;
 } Rule;
 
 /* Newer than the C library's header, and the same number everywhere. */
@@ -77,6 +78,12 @@ typedef struct Rule {
 #endif
 #ifndef SYS_file_setattr
 #define SYS_file_setattr 469
+#endif
+
+#ifdef SYS_mmap2
+#define SYS_MMAP SYS_mmap2
+#else
+#define SYS_MMAP SYS_mmap
 #endif
 
 #define DENY(name)                                                                                          \
@@ -158,8 +165,14 @@ static const Rule rules[] = {
 /* a device neither for reading nor for writing, but for ioctl(): older kernels' Landlock lets that pass */
 #ifdef SYS_open
         {.call = SYS_open, .kind = NOT_BITS, .argument = 1, .value = O_WRONLY | O_RDWR},
+        {.call = SYS_open,
+                .kind = NOT_BITS,
+                .argument = 1,
+                .value = O_TRUNC,
+                .mask = O_ACCMODE | O_TRUNC}, /* emptied by reading: the same */
 #endif
         {.call = SYS_openat, .kind = NOT_BITS, .argument = 2, .value = O_WRONLY | O_RDWR},
+        {.call = SYS_openat, .kind = NOT_BITS, .argument = 2, .value = O_TRUNC, .mask = O_ACCMODE | O_TRUNC},
         {.call = SYS_openat2, .kind = UNKNOWN}, /* its flags are in memory, where no filter sees them */
 
         /* who may open what, and when it was changed: Landlock leaves it alone, as older ones do truncate(),
@@ -223,7 +236,9 @@ static const Rule rules[] = {
 #endif
         DENY(mq_open),
         DENY(mq_unlink),
-        /* memory of no process, which no limit counts: the kernel would look for it in others */
+        /* memory that no limit counts, and that outlives its process a little: out of memory, the kernel
+         * would take others in the meantime */
+        {.call = SYS_MMAP, .kind = NOT_BITS, .argument = 3, .value = MAP_SHARED | MAP_ANONYMOUS},
         DENY(memfd_create),
 #ifdef SYS_memfd_secret
         DENY(memfd_secret),
@@ -395,7 +410,7 @@ static void add_rule(Program *program, const Rule *rule, uint32_t self)
                 break;
         case NOT_BITS:
                 add_load(program, argument);
-                add(program, BPF_ALU | BPF_AND | BPF_K, rule->value, 0, 0);
+                add(program, BPF_ALU | BPF_AND | BPF_K, rule->mask ? rule->mask : rule->value, 0, 0);
                 add(program, BPF_JMP | BPF_JEQ | BPF_K, rule->value, 0, 1);
                 break;
         }

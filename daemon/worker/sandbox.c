@@ -49,8 +49,8 @@ static void limit_files(char words[static 256])
                 note(words, "limit of descriptors", -errno);
 }
 
-/* Where the daemon runs as root, a plugin is no more than the owner of root's files: it lifts no limits and
- * makes no devices. What there may be to read is a matter of Landlock. */
+/* Where the daemon runs as root, a plugin lifts no limits and makes no devices. It opens the files that root
+ * does, as a sensor's may belong to others: which these are is a matter of Landlock. */
 static void drop_capabilities(char words[static 256])
 {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -122,7 +122,7 @@ void instance_deinit(Instance *instance);
  * process is of no more use. */
 int instance_open(Instance *instance);
 /* What the plugin said, -ENODEV and other failures told to the host. -EAGAIN is told to nobody. */
-int instance_read(Instance *instance);
+int instance_read(Instance *instance, enum plugd_reason reason);
 int instance_event_fd(Instance *instance); /* -1: none */
 void instance_close(Instance *instance);
 

@@ -201,24 +201,13 @@ static int64_t now_ns(void)
         return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* All of one measurement have one time. Without a temperature there is nothing; else one that is bad does
- * not take the others with it. */
-static int sample(Bme280 *bme280)
+/* Without a temperature there is nothing; else one that is bad does not take the others with it. All of one
+ * measurement have one time. */
+static int give_others(Bme280 *bme280, const Raw *raw, int64_t when_ns, double fine)
 {
-        double fine;
-        int64_t when_ns;
-        int r, h, p;
-        Raw raw;
+        int h = give_humidity(bme280, raw->humidity, when_ns, fine);
+        int p = give_pressure(bme280, raw->pressure, when_ns, fine);
 
-        r = chip_measure(&bme280->chip, &raw);
-        if (r < 0)
-                return r;
-        when_ns = now_ns();
-        r = give_temperature(bme280, raw.temperature, when_ns, &fine);
-        if (r < 0)
-                return r;
-        h = give_humidity(bme280, raw.humidity, when_ns, fine);
-        p = give_pressure(bme280, raw.pressure, when_ns, fine);
         return h < 0 ? h : p;
 }
 
@@ -323,13 +312,19 @@ static int bme280_open(const struct plugd_host *host, void **ret_instance)
 static int bme280_read(void *instance)
 {
         Bme280 *bme280 = instance;
-        int r = sample(bme280);
+        int64_t when_ns = 0;
+        double fine = 0;
+        Raw raw;
+        int r = chip_measure(&bme280->chip, &raw);
 
         if (r >= 0) {
-                bme280->failures = 0;
-                return 0;
+                when_ns = now_ns();
+                r = give_temperature(bme280, raw.temperature, when_ns, &fine);
         }
-        return ++bme280->failures < FAILURES_MAX ? r : -ENODEV;
+        if (r < 0)
+                return ++bme280->failures < FAILURES_MAX ? r : -ENODEV;
+        bme280->failures = 0;
+        return give_others(bme280, &raw, when_ns, fine);
 }
 
 static const char *const devices[] = {"/dev/i2c-{bus}", NULL};

@@ -67,7 +67,7 @@ static void list_chips(char *ret_words, size_t size)
         char(*names)[GPIO_NAME_MAX] = NULL;
         int n = gpio_dev_list(GPIO_DEVICES, &names);
 
-        snprintf(ret_words, size, "this machine has %s", n > 0 ? "" : "none");
+        snprintf(ret_words, size, "this machine has %s", n > 0 ? "" : "no GPIO chip at all");
         for (int i = 0; i < n && i < LISTED_MAX; i++) {
                 GpioOpenChip chip;
 

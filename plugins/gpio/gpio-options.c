@@ -4,6 +4,7 @@
  * from the sensor: so its own options have no defaults. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,7 +84,8 @@ const struct plugd_option gpio_options[] = {
                 .fallback = "0",
                 .max = DEBOUNCE_MAX_SEC,
                 .unit = "s",
-                .help = "How long a level has to hold until it counts.",
+                .help = "How long a level has to hold until it counts. Its time is that of the edge with "
+                        "which it began; where the kernel debounces (libgpiod 2), when it had held so long.",
         },
         {
                 .name = "bias",
@@ -142,6 +144,15 @@ static unsigned choice_of(const char *choices, const char *text)
         }
 }
 
+/* "line 'a': ", or nothing. */
+static const char *of_line(const struct plugd_value *name, char words[static GPIO_WORDS_MAX])
+{
+        words[0] = '\0';
+        if (name)
+                snprintf(words, GPIO_WORDS_MAX, "line '%s': ", name->string);
+        return words;
+}
+
 static int read_line(const struct plugd_host *host, const struct plugd_group *group, GpioWanted *ret_line)
 {
         static const GpioEdge edges[] = {
@@ -151,13 +162,18 @@ static int read_line(const struct plugd_host *host, const struct plugd_group *gr
         const struct plugd_value *name = group ? own(host, group, "name") : NULL,
                                  *offset = own(host, group, "line"),
                                  *line_name = own(host, group, "line_name");
+        char words[GPIO_WORDS_MAX];
 
-        if (!offset == !line_name || (line_name && !line_name->string[0])) {
+        if (offset && line_name) {
                 host->log(host, PLUGD_ERROR,
-                        "which line %s%s%s is, is not clear: give either line, its offset, or "
-                        "line_name%s",
-                        name ? "'" : "it", name ? name->string : "", name ? "'" : "",
-                        name ? "" : ", or several in lines");
+                        "%sline and line_name are both there, and mean one line: one of them has to go",
+                        of_line(name, words));
+                return -EINVAL;
+        }
+        if (!offset && (!line_name || !line_name->string[0])) {
+                host->log(host, PLUGD_ERROR,
+                        "%sit isn't said which line: give line, its offset on the chip, or line_name%s",
+                        of_line(name, words), name ? "" : ", or several in lines");
                 return -EINVAL;
         }
         *ret_line = (GpioWanted){

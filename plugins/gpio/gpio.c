@@ -3,9 +3,6 @@
 /*
  * gpio: digital inputs. One line, or several with names, each a channel: their levels when the sensor starts
  * and at the interval, their edges as they come, with the kernel's times.
- *
- * read() is called for either reason and isn't told for which: something to take means edges (or time gone
- * by), nothing to take means the interval.
  */
 
 #include <errno.h>
@@ -17,7 +14,8 @@
 
 #include "gpio-internal.h"
 
-#define READY_MAX 64 /* lines in one call; others are still ready for the next */
+#define READY_MAX                                                                                           \
+        (GPIO_LINES_MAX + 1) /* all lines, and the timer: none is settled before its edges are taken */
 #define TIMER UINT32_MAX
 
 /* --- opening ------------------------------------------------------------------------------------------ */
@@ -209,32 +207,34 @@ static int take(Gpio *gpio, const struct epoll_event *event)
         return r < 0 ? r : 0;
 }
 
-/* One line that fails keeps nobody from reading the others; a chip that is gone ends them all. */
+static void keep_first(int *first, int r)
+{
+        if (r < 0 && (*first == 0 || r == -ENODEV))
+                *first = r;
+}
+
+/* One line that fails keeps nobody from reading the others; a chip that is gone ends them all. An event that
+ * is there before the first call waits for it: it comes at once. */
 static int gpio_read(void *instance)
 {
         Gpio *gpio = instance;
         struct epoll_event ready[READY_MAX];
+        bool interval = gpio->host->reason == PLUGD_INTERVAL, first_time = !gpio->started;
         int64_t now_ns = gpio_now_ns();
-        bool started = gpio->started;
-        int n = epoll_wait(gpio->epoll, ready, READY_MAX, 0), first = 0;
+        int first = 0, n;
 
+        if (first_time && !interval)
+                return -EAGAIN;
+        n = epoll_wait(gpio->epoll, ready, READY_MAX, 0);
         if (n < 0)
                 return errno == EINTR ? -EAGAIN : -errno;
         gpio->started = true;
-        for (size_t i = 0; i < gpio->n_inputs && !started; i++)
+        for (size_t i = 0; i < gpio->n_inputs && first_time; i++)
                 gpio_input_start(gpio, gpio->inputs + i);
-        for (int i = 0; i < n && first != -ENODEV; i++) {
-                int r = take(gpio, ready + i);
-
-                if (r < 0 && (first == 0 || r == -ENODEV))
-                        first = r;
-        }
-        for (size_t i = 0; i < gpio->n_inputs && started && n == 0 && first != -ENODEV; i++) {
-                int r = gpio_input_sample(gpio, gpio->inputs + i);
-
-                if (r < 0 && (first == 0 || r == -ENODEV))
-                        first = r;
-        }
+        for (int i = 0; i < n && first != -ENODEV; i++)
+                keep_first(&first, take(gpio, ready + i));
+        for (size_t i = 0; i < gpio->n_inputs && interval && !first_time && first != -ENODEV; i++)
+                keep_first(&first, gpio_input_sample(gpio, gpio->inputs + i));
         settle(gpio, now_ns);
         return first;
 }

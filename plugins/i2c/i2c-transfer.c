@@ -260,7 +260,7 @@ int plugd_i2c_read(struct plugd_i2c *i2c, uint8_t reg, void *ret_data, size_t n)
 {
         size_t max = part_max(i2c, I2C_FUNC_SMBUS_READ_I2C_BLOCK, I2C_FUNC_SMBUS_READ_BYTE_DATA);
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
-        int r = check(i2c, 1, n);
+        int r = check(i2c, n > 0, n);
 
         if (r == 0)
                 r = check_registers(i2c, reg, n, max);
@@ -283,7 +283,7 @@ int plugd_i2c_write(struct plugd_i2c *i2c, uint8_t reg, const void *data, size_t
         size_t max = part_max(i2c, I2C_FUNC_SMBUS_WRITE_I2C_BLOCK, I2C_FUNC_SMBUS_WRITE_BYTE_DATA);
         uint64_t until_usec = now_usec(i2c) + i2c->timeout_usec;
         uint8_t bytes[PLUGD_I2C_SIZE_MAX];
-        int r = check(i2c, n < SIZE_MAX ? n + 1 : n, 0);
+        int r = check(i2c, n > 0 && n < SIZE_MAX ? n + 1 : n, 0);
 
         if (r == 0)
                 r = check_registers(i2c, reg, n, max);

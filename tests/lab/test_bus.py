@@ -66,20 +66,38 @@ def test_everybody_reads(bus, who):
         assert result.status == 0 and (len(result.stdout) > 3 or name == "Ping"), (name, result)
 
 
+# What is other then: of (Interval, ProcessId, ConnectedSince), before and after.
+EFFECTS = {
+    "Reconnect": lambda before, after: after[2] not in (0, before[2]),
+    "Restart": lambda before, after: after[1] not in (0, before[1]),
+    "Interval": lambda before, after: after[0] == 7,
+    "busctl Interval": lambda before, after: after[0] == 0.5,
+}
+
+
+def seen(bus):
+    one = sensor(bus, "count")
+    return one["Interval"], one["ProcessId"], status(bus)["ConnectedSince"]
+
+
+def settled(bus):
+    return wait_for(lambda: status(bus)["State"] == "online" and sensor(bus, "count")["State"] == "running" and seen(bus),
+                    "online, and the counter runs", 60)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_root_and_the_group_change(bus, change):
-    def seen():
-        one = sensor(bus, "count")
-        return one["Interval"], one["ProcessId"], status(bus)["ConnectedSince"]
-
     command = CHANGES[change]
-    before = seen()
+    before = settled(bus)
     refused = bus.run(command, check=False, user="visitor")
     assert refused.status != 0 and (DENIED in refused.stderr or command.startswith("busctl") and "Access denied" in refused.stderr), refused
-    assert seen() == before
+    assert seen(bus) == before
     for who in ("root", "member"):
+        before = settled(bus)
         result = bus.run(command, check=False, user=who)
         assert result.status == 0, (who, result)
+        if change in EFFECTS:
+            wait_for(lambda: EFFECTS[change](before, seen(bus)), f"{change} by {who} changes what it should", 60)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -3,7 +3,7 @@
 /*
  * Tries everything that a plugin may not, and some things that it may, and says what it got: one JSON
  * object, of what was tried to "ok" or the name of the error. Or it opens its device in open(), as a plugin
- * does, and says -ENODEV when another has taken its place. Or it eats memory.
+ * does, and says -ENODEV when another has taken its place.
  */
 
 #include <dirent.h>
@@ -52,10 +52,6 @@ static const struct plugd_option options[] = {
                 .fallback = "true",
                 .help = "Try another architecture's call too: systemd kills for that."},
         {.name = "open", .type = PLUGD_BOOLEAN, .fallback = "false", .help = "Open the device in open()."},
-        {.name = "eat",
-                .type = PLUGD_BOOLEAN,
-                .fallback = "false",
-                .help = "Only take memory, which its own limit does not count."},
 };
 
 static const char *const devices[] = {"/dev/{device}", NULL};
@@ -209,6 +205,7 @@ static void try_others(Probe *probe, pid_t pid)
 {
         struct rlimit limit, all = {RLIM_INFINITY, RLIM_INFINITY}, files = {8192, 8192};
         struct sched_param parameters = {0};
+        const void *shared;
         char byte, path[64];
         struct iovec mine = {&byte, 1}, theirs = {(void *) probe, 1};
 
@@ -234,6 +231,8 @@ static void try_others(Probe *probe, pid_t pid)
         tried(probe, "more-files", setrlimit(RLIMIT_NOFILE, &files));
         tried(probe, "core-limit", setrlimit(RLIMIT_CORE, &all));
         tried(probe, "shm", shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));
+        shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        tried(probe, "shared-memory", shared == MAP_FAILED ? -1 : 0);
         tried_fd(probe, "memfd", (int) syscall(SYS_memfd_create, "plugd-probe", 0));
         tried_fd(probe, "queue", (int) syscall(SYS_mq_open, "plugd-probe", O_RDWR | O_CREAT, 0600, NULL));
 }
@@ -290,6 +289,7 @@ static void try_files(Probe *probe, const char *path, pid_t pid)
                 snprintf(aside, sizeof(aside), "%s.folder", path);
                 tried(probe, "mkdir", mkdir(aside, 0700));
         }
+        tried_open(probe, "open-truncate", "/dev/null", O_RDONLY | O_TRUNC);
         tried_open(probe, "tmp", "/tmp/plugd-probe", O_WRONLY | O_CREAT);
         tried_open(probe, "etc-write", "/etc/passwd", O_WRONLY | O_APPEND);
         tried_open(probe, "shadow", "/etc/shadow", O_RDONLY);
@@ -337,6 +337,7 @@ static void try_devices(Probe *probe, const char *other)
                 snprintf(path, sizeof(path), "/dev/%s.copy", other);
                 tried(probe, "other-node", mknod(path, S_IFCHR | 0600, status.st_rdev));
         }
+        tried_open(probe, "zero", "/dev/zero", O_RDONLY);
         tried_open(probe, "kmsg", "/dev/kmsg", O_WRONLY);
         tried_open(probe, "tty", "/dev/tty", O_RDWR);
         tried_open(probe, "ptmx", "/dev/ptmx", O_RDWR);
@@ -359,7 +360,6 @@ static void try_allowed(Probe *probe)
         tried(probe, "may-limit", prlimit(0, RLIMIT_NOFILE, NULL, &limit));
         tried(probe, "may-nice", setpriority(PRIO_PROCESS, 0, 1));
         tried_open(probe, "may-null", "/dev/null", O_RDWR);
-        tried_open(probe, "may-zero", "/dev/zero", O_RDWR);
         tried_open(probe, "may-full", "/dev/full", O_RDWR);
         tried_open(probe, "may-random", "/dev/random", O_RDONLY);
         tried_open(probe, "may-urandom", "/dev/urandom", O_RDONLY);
@@ -471,19 +471,6 @@ static bool in_place(const Probe *probe)
                                         now.st_ino == opened.st_ino);
 }
 
-/* Shared memory is no part of RLIMIT_DATA. */
-static int eat(const struct plugd_host *host)
-{
-        const size_t size = 16 << 20;
-        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-        if (memory == MAP_FAILED)
-                return -errno;
-        memset(memory, 1, size);
-        return host->emit(
-                host, 0, &(struct plugd_value){.type = PLUGD_JSON, .string = "\"16 MiB more\""}, 0);
-}
-
 static int probe_read(void *instance)
 {
         Probe *probe = instance;
@@ -495,8 +482,6 @@ static int probe_read(void *instance)
                 host->log(host, PLUGD_ERROR, "%s is gone: put it back", probe->device);
                 return -ENODEV;
         }
-        if (flag(host, "eat"))
-                return eat(host);
         if (pid == 0)
                 pid = getppid();
         if (pid == -1)

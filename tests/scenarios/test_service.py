@@ -236,6 +236,65 @@ def test_plugin_of_the_readme(prefix, scene):
     assert gateway.sensor("none")["State"] == "failing"
 
 
+I2C_PLUGIN = """
+#include <errno.h>
+#include <plugd/i2c.h>
+#include <plugd/plugin.h>
+
+static int chip_open(const struct plugd_host *host, void **ret_instance)
+{
+        struct plugd_i2c *i2c;
+        int r = plugd_i2c_new((unsigned) host->option(host, "bus")->integer, 0x48, 100000, NULL, &i2c);
+
+        if (r == 0)
+                r = plugd_i2c_open(i2c);
+        if (r < 0) {
+                host->log(host, PLUGD_ERROR, "%s", i2c ? plugd_i2c_error(i2c) : "no memory");
+                plugd_i2c_free(i2c);
+                return r;
+        }
+        *ret_instance = i2c;
+        return 0;
+}
+
+static int chip_read(void *instance)
+{
+        (void) instance;
+        return -EAGAIN;
+}
+
+static void chip_close(void *instance)
+{
+        plugd_i2c_free(instance);
+}
+
+static const struct plugd_option options[] = {{.name = "bus", .type = PLUGD_INTEGER, .flags = PLUGD_REQUIRED}};
+static const struct plugd_channel channels[] = {{.name = "value", .type = PLUGD_NUMBER, .flags = PLUGD_READABLE}};
+static const char *const devices[] = {"/dev/i2c-{bus}", NULL};
+
+const struct plugd_plugin plugd_plugin_v1 = {
+        .abi = PLUGD_ABI, .size = sizeof(struct plugd_plugin), .name = "chip", .description = "A chip.",
+        .options = options, .n_options = 1, .channels = channels, .n_channels = 1,
+        .open = chip_open, .read = chip_read, .close = chip_close, .devices = devices,
+};
+"""
+
+
+@pytest.mark.plain
+def test_plugin_with_the_i2c_library(prefix, scene):
+    """By README's line, under a prefix that the linker knows nothing of."""
+    source = scene.folder / "chip.c"
+    source.write_text(I2C_PLUGIN)
+    (line,) = re.findall(r"^ *(cc .*plugd-i2c.*)$", (ROOT / "README.md").read_text(), re.M)
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(one(prefix, "lib/*/pkgconfig"))}
+    subprocess.run(line, shell=True, check=True, cwd=scene.folder, env=environment, timeout=60)
+    scene.gateway(scene.settings({"name": "chip", "plugin": "chip", "bus": 200}),
+                  plugins=scene.folder, environment={"PLUGD_WORKER": str(prefix / "libexec/plugd-worker")}).start().wait_online()
+    gateway = scene.gateways[0]
+    error = wait_for(lambda: gateway.sensor("chip")["LastError"], "it has tried")
+    assert "there is no bus 200" in error
+
+
 @pytest.mark.plain
 def test_a_plain_setup_needs_no_test_libraries(prefix):
     names = {file.name for file in (prefix.parent / "build").rglob("*.so")}

@@ -446,9 +446,17 @@ int fake_open(FakeHost *host)
         return r;
 }
 
+int fake_read_for(FakeHost *host, enum plugd_reason reason)
+{
+        host->host.reason = reason;
+        return plugd_plugin_v1.read(host->instance);
+}
+
 int fake_read(FakeHost *host)
 {
-        return plugd_plugin_v1.read(host->instance);
+        int r = fake_pending(host) ? fake_read_for(host, PLUGD_EVENT) : -EAGAIN;
+
+        return r == -EAGAIN ? fake_read_for(host, PLUGD_INTERVAL) : r;
 }
 
 void fake_close(FakeHost *host)

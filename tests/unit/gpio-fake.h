@@ -90,6 +90,8 @@ void fake_boolean(FakeSettings *settings, const char *name, bool value);
 /* One more of `lines`. */
 FakeSettings *fake_line(FakeHost *host, const char *name);
 int fake_open(FakeHost *host);
+int fake_read_for(FakeHost *host, enum plugd_reason reason);
+/* As the host calls it: for an event if there is one, else, and first of all, for the interval. */
 int fake_read(FakeHost *host);
 void fake_close(FakeHost *host);
 /* Is there something to read, as the worker sees it? */

@@ -648,8 +648,11 @@ static void test_ranges(void **state _unused_)
         assert_non_null(strstr(host.error, " hPa, but can measure only 300 to 1100 hPa: not published; "));
         check_emitted(2, 2, 1, 1);
         sensor.pressure = 0xfffff;
-        assert_int_equal(plugd_plugin_v1.read(instance), -ERANGE);
-        check_emitted(3, 3, 1, 1);
+        /* However often: the others come, so it is not opened anew. */
+        for (unsigned i = 3; i < 9; i++) {
+                assert_int_equal(plugd_plugin_v1.read(instance), -ERANGE);
+                check_emitted(i, i, 1, 1);
+        }
         end();
 }
 

@@ -136,7 +136,7 @@ static void test_no_chips_at_all(void **state)
         (void) state;
         fake_end();
         ask("", 1, NULL);
-        expect_error(-ENOENT, "there is no chip 'gpiochip0': this machine has none");
+        expect_error(-ENOENT, "there is no chip 'gpiochip0': this machine has no GPIO chip at all");
         pins = fake_chip("gpiochip0", "late", 2); /* it comes after all, and is tried again */
         expander = fake_chip("gpiochip1", "expander", 16);
         assert_int_equal(fake_open(host), 0);
@@ -294,8 +294,8 @@ static void test_which_line(void **state)
 
         (void) state;
         expect_error(-EINVAL,
-                "which line it is, is not clear: give either line, its offset, or line_name, or "
-                "several in lines");
+                "it isn't said which line: give line, its offset on the chip, or line_name, or several in "
+                "lines");
         ask(NULL, 3, "DOOR");
         assert_int_equal(fake_open(host), -EINVAL);
         line = fake_line(host, "a");
@@ -305,12 +305,15 @@ static void test_which_line(void **state)
         fake_host_free(host);
         host = fake_host_new();
         line = fake_line(host, "a");
-        expect_error(-EINVAL, "which line 'a' is, is not clear: give either line, its offset, or line_name");
+        expect_error(-EINVAL,
+                "line 'a': it isn't said which line: give line, its offset on the chip, or line_name");
         fake_text(line, "line_name", "DOOR");
         assert_int_equal(fake_open(host), 0);
         fake_close(host);
         fake_integer(line, "line", 3);
         assert_int_equal(fake_open(host), -EINVAL);
+        assert_string_equal(host->error,
+                "line 'a': line and line_name are both there, and mean one line: one of them has to go");
 }
 
 static void test_twice(void **state)

@@ -627,6 +627,48 @@ static void test_lost_while_debouncing(void **state)
 
 /* --- several lines ------------------------------------------------------------------------------------ */
 
+/* The interval is for all lines, however busy one of them is. */
+static void test_interval_beside_a_busy_line(void **state)
+{
+        FakeHost *host = fake_host_new();
+        GpioLine *busy = chip->lines + 3;
+
+        (void) state;
+        fake_integer(fake_line(host, "busy"), "line", 3);
+        fake_integer(fake_line(host, "quiet"), "line", 4);
+        open_host(host);
+        assert_int_equal(fake_read(host), 0);
+        host->n_seen = host->n_samples;
+        for (int i = 1; i <= 3; i++) {
+                fake_now_ns += GPIO_NSEC_PER_SEC;
+                fake_pin(busy, i % 2, fake_now_ns);
+                assert_true(fake_pending(host));
+                assert_int_equal(fake_read_for(host, PLUGD_INTERVAL), 0);
+                fake_expect(host, 0, i % 2, fake_now_ns); /* the edge */
+                fake_expect(host, 0, i % 2, fake_now_ns);
+                fake_expect(host, 1, false, fake_now_ns);
+                fake_expect_no_more(host);
+        }
+        free_unwarned(host);
+}
+
+/* An edge may come before the first call, which is for the interval. */
+static void test_edge_before_the_first_call(void **state)
+{
+        FakeHost *host = new_door();
+
+        (void) state;
+        open_host(host);
+        edge_at(true, START + MSEC);
+        assert_int_equal(fake_read_for(host, PLUGD_EVENT), -EAGAIN);
+        assert_int_equal(host->n_samples, 0);
+        assert_int_equal(fake_read_for(host, PLUGD_INTERVAL), 0);
+        fake_expect(host, 0, false, START);
+        fake_expect(host, 0, true, START + MSEC);
+        fake_expect_no_more(host);
+        free_unwarned(host);
+}
+
 static void test_several_lines(void **state)
 {
         FakeHost *host = fake_host_new();
@@ -811,6 +853,8 @@ int main(void)
                 V1(test_lost_at_the_end),
                 V1(test_lost_while_debouncing),
                 V2(test_several_lines),
+                BOTH(test_interval_beside_a_busy_line),
+                BOTH(test_edge_before_the_first_call),
                 BOTH(test_one_of_several_fails),
                 BOTH(test_many_lines),
                 BOTH(test_two_instances),

@@ -142,7 +142,9 @@ static const char *const filtered[] = {
         "setpriority",
         "scheduler",
         "shm",
+        "shared-memory",
         "memfd",
+        "open-truncate",
         "queue",
         "fork",
         "clone",
@@ -172,11 +174,11 @@ static const char *const filtered[] = {
 static const char *const shut[] = {"environ", "mem", "maps", "task-mem", "fd", "cwd", "read",
         "read-through-self", "read-through-thread", "read-through-other", "write", "link", "rename",
         "create", "unlink", "symlink", "mkdir", "tmp", "etc-write", "shadow", "other-read", "other-write",
-        "other-through-self", "other-node", "kmsg", "tty", "ptmx"};
+        "other-through-self", "other-node", "zero", "kmsg", "tty", "ptmx"};
 
 static const char *const allowed[] = {"may-thread", "may-kill-self", "may-raise", "may-limit", "may-nice",
-        "may-null", "may-zero", "may-full", "may-random", "may-urandom", "may-list-dev", "may-own-fd",
-        "may-proc", "may-sys", "may-etc", "may-lib", "other-stat"};
+        "may-null", "may-full", "may-random", "may-urandom", "may-list-dev", "may-own-fd", "may-proc",
+        "may-sys", "may-etc", "may-lib", "other-stat"};
 
 static void start_probe(
         Worker *worker, double interval_sec, const char *path, const char *device, bool open_it)

@@ -55,6 +55,7 @@ typedef struct Gpio {
         size_t n_inputs;
         int epoll, timer;
         int64_t armed_ns; /* what the timer is set to; GPIO_NEVER: nothing */
+        int64_t look_ns;  /* when to see whether the chips are still there */
         bool started;     /* the initial values are out */
 } Gpio;
 

@@ -14,8 +14,10 @@
 
 #include "gpio-internal.h"
 
-#define READY_MAX                                                                                           \
-        (GPIO_LINES_MAX + 1) /* all lines, and the timer: none is settled before its edges are taken */
+/* All lines, and the timer: none is settled before its edges are taken. */
+#define READY_MAX (GPIO_LINES_MAX + 1)
+/* So often the chips are looked at: kernels before 6.7 wake nobody when one goes. */
+#define LOOK_NS (10 * GPIO_NSEC_PER_SEC)
 #define TIMER UINT32_MAX
 
 /* --- opening ------------------------------------------------------------------------------------------ */
@@ -123,7 +125,13 @@ static Gpio *gpio_new(const struct plugd_host *host, const GpioWanted *lines, si
 
         if (!gpio)
                 return NULL;
-        *gpio = (Gpio){.host = host, .epoll = -1, .timer = -1, .armed_ns = GPIO_NEVER};
+        *gpio = (Gpio){
+                .host = host,
+                .epoll = -1,
+                .timer = -1,
+                .armed_ns = GPIO_NEVER,
+                .look_ns = gpio_now_ns() + LOOK_NS,
+        };
         gpio->inputs = calloc(n, sizeof(*gpio->inputs));
         gpio->chips = calloc(n, sizeof(*gpio->chips)); /* each line brings one at most */
         if (!gpio->inputs || !gpio->chips) {
@@ -177,7 +185,7 @@ static void arm(Gpio *gpio, int64_t when_ns)
 
 static void settle(Gpio *gpio, int64_t now_ns)
 {
-        int64_t next_ns = GPIO_NEVER;
+        int64_t next_ns = gpio->look_ns;
 
         for (size_t i = 0; i < gpio->n_inputs; i++) {
                 int64_t due_ns = gpio_input_settle(gpio, gpio->inputs + i, now_ns);
@@ -205,6 +213,18 @@ static int take(Gpio *gpio, const struct epoll_event *event)
         if (r == 0 && (event->events & (EPOLLHUP | EPOLLERR)))
                 r = gpio_input_gone(gpio, input);
         return r < 0 ? r : 0;
+}
+
+/* Is the chip of every line still there? */
+static int look(Gpio *gpio, int64_t now_ns)
+{
+        if (now_ns < gpio->look_ns)
+                return 0;
+        gpio->look_ns = now_ns + LOOK_NS;
+        for (size_t i = 0; i < gpio->n_inputs; i++)
+                if (gpio_line_value(gpio->inputs[i].line) == -ENODEV)
+                        return gpio_input_gone(gpio, gpio->inputs + i);
+        return 0;
 }
 
 static void keep_first(int *first, int r)
@@ -235,6 +255,8 @@ static int gpio_read(void *instance)
                 keep_first(&first, take(gpio, ready + i));
         for (size_t i = 0; i < gpio->n_inputs && interval && !first_time && first != -ENODEV; i++)
                 keep_first(&first, gpio_input_sample(gpio, gpio->inputs + i));
+        if (first != -ENODEV)
+                keep_first(&first, look(gpio, now_ns));
         settle(gpio, now_ns);
         return first;
 }

@@ -64,6 +64,7 @@ static void real_sleep_usec(void *context, uint64_t usec)
 }
 
 static const struct plugd_i2c_transport real = {
+        .size = sizeof(struct plugd_i2c_transport),
         .root = "",
         .open = real_open,
         .close = real_close,
@@ -82,6 +83,8 @@ int plugd_i2c_new(unsigned bus, unsigned address, uint64_t timeout_usec,
 
         *ret_i2c = NULL;
         if (bus > BUS_MAX || address < 0x08 || address > 0x77 || timeout_usec < 1000)
+                return -EINVAL;
+        if (transport && transport->size < sizeof(*transport))
                 return -EINVAL;
         i2c = calloc(1, sizeof(*i2c));
         if (!i2c)

@@ -68,6 +68,7 @@ struct plugd_i2c;
 /* What a handle does its work with: the seam for tests, which play a bus. All members but root and context
  * have to be there. */
 struct plugd_i2c_transport {
+        uint32_t size;    /* sizeof(struct plugd_i2c_transport) */
         void *context;    /* handed to each function */
         const char *root; /* in front of /dev, /sys and /etc/group: "" for the real ones */
 

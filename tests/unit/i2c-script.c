@@ -269,6 +269,7 @@ void script_init(I2cScript *script, unsigned long functions)
                 .now_usec = 1000000,
                 .transport =
                         {
+                                .size = sizeof(struct plugd_i2c_transport),
                                 .context = script,
                                 .root = "/nowhere",
                                 .open = on_open,

@@ -792,6 +792,22 @@ static void test_two_instances(void **state)
         fake_host_free(other);
 }
 
+/* Nobody says so, and the interval is long: seen all the same. */
+static void test_chip_gone_in_silence(void **state)
+{
+        FakeHost *host = started(new_door());
+
+        (void) state;
+        pin->gone = true;
+        fake_now_ns = START + 9 * GPIO_NSEC_PER_SEC;
+        assert_int_equal(fake_read_for(host, PLUGD_EVENT), 0);
+        fake_now_ns = START + 10 * GPIO_NSEC_PER_SEC;
+        assert_int_equal(fake_read_for(host, PLUGD_EVENT), -ENODEV);
+        assert_string_equal(host->error, "gpiochip0 is gone: was it unplugged, or its driver removed?");
+        fake_expect_no_more(host);
+        fake_host_free(host);
+}
+
 static void test_chip_gone(void **state)
 {
         (void) state;
@@ -859,6 +875,7 @@ int main(void)
                 BOTH(test_many_lines),
                 BOTH(test_two_instances),
                 BOTH(test_chip_gone),
+                BOTH(test_chip_gone_in_silence),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

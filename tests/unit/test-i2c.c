@@ -360,6 +360,21 @@ static void test_limits_of_attempts(void **state _unused_)
         end(i2c);
 }
 
+static void test_nothing_and_too_little(void **state _unused_)
+{
+        struct plugd_i2c *i2c = begin_open(I2C_SCRIPT_COMBINED), *other;
+        uint8_t byte = 0;
+
+        script.transfers = 0;
+        assert_int_equal(plugd_i2c_read(i2c, 0, &byte, 0), -EINVAL);
+        assert_int_equal(plugd_i2c_write(i2c, 0, &byte, 0), -EINVAL);
+        assert_int_equal(script.transfers, 0);
+        script.transport.size--;
+        assert_int_equal(plugd_i2c_new(I2C_SCRIPT_BUS, 0x76, 1000, &script.transport, &other), -EINVAL);
+        assert_null(other);
+        end(i2c);
+}
+
 /* --- sentences ------------------------------------------------------------------------------------------
  */
 
@@ -618,6 +633,7 @@ int main(void)
                 FOLDER_TEST(test_deadline),
                 FOLDER_TEST(test_deadline_of_parts),
                 FOLDER_TEST(test_limits_of_attempts),
+                FOLDER_TEST(test_nothing_and_too_little),
                 FOLDER_TEST(test_stuck),
                 FOLDER_TEST(test_fault),
                 FOLDER_TEST(test_gone),

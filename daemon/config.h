@@ -45,15 +45,32 @@ typedef struct WillConfig {
         char *online;  /* JSON text, default "\"online\"" */
 } WillConfig;
 
+/* What goes when there is no room for all of a sensor's messages. */
+typedef enum SpoolFull {
+        SPOOL_FULL_OLDEST, /* the oldest */
+        SPOOL_FULL_NEWEST, /* the newest: what is there stays */
+        SPOOL_FULL_THIN,   /* every second of the oldest half */
+} SpoolFull;
+
+/* Which messages are worth their room. */
+typedef struct SpoolPolicy {
+        unsigned priority;   /* default 5, 0 to 9: the lower goes first */
+        uint64_t ttl_usec;   /* default 0: none; what is older is not worth sending, and goes */
+        SpoolFull when_full; /* default "oldest" */
+} SpoolPolicy;
+
 typedef struct SpoolLimits {
         uint64_t max_size;  /* bytes on disk, default 64M, 1M to 1T */
         uint64_t memory;    /* bytes in the runtime directory, default 4M, 256K to 1G */
         uint64_t sync_usec; /* default 5 s, 0.1 to 3600 */
+        SpoolPolicy
+                policy; /* of what no sensor of the configuration gave, and of sensors that say nothing */
 } SpoolLimits;
 
 typedef struct DeliveryConfig {
         bool barrier;          /* confirm = "barrier" (default) or "none" */
         uint64_t timeout_usec; /* confirm_timeout, default 20 s, 1 to 300 */
+        double drain_rate; /* messages a second of the backlog; default 0: as fast as it goes, to 1000000 */
 } DeliveryConfig;
 
 typedef enum TimeWaitSync {
@@ -64,6 +81,7 @@ typedef enum TimeWaitSync {
 
 typedef struct TimeConfig {
         TimeWaitSync wait_sync; /* default "auto" */
+        uint64_t wait_max_usec; /* default 600 s, 0 to 86400: how long for what may never come */
 } TimeConfig;
 
 typedef struct SensorConfig {
@@ -72,6 +90,7 @@ typedef struct SensorConfig {
         char *channel;                /* default: the name */
         double interval_sec;          /* default 10, 0.001 to 86400 */
         double rate_limit;            /* samples a second, default 1000, 0: none, to 1000000 */
+        SpoolPolicy policy;           /* by default that of the spool */
         struct plugd_group options;   /* what was written and the defaults; owned */
         const Descriptor *descriptor; /* borrowed from the lookup */
 } SensorConfig;

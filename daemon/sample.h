@@ -10,12 +10,15 @@
 
 #define SAMPLE_ID_SIZE 12
 #define SAMPLE_ID_TEXT (2 * SAMPLE_ID_SIZE + 1)
+#define SAMPLE_BOOT_SIZE 16
 #define SAMPLE_DATA_MAX 65536 /* bytes of JSON */
 
 /* Borrowed text: whoever keeps a sample copies it. */
 typedef struct Sample {
         uint8_t id[SAMPLE_ID_SIZE];
         uint64_t at_msec;    /* since the epoch, UTC */
+        const uint8_t *boot; /* NULL; or the id of a boot, SAMPLE_BOOT_SIZE bytes, and at_msec is that boot's
+                                CLOCK_BOOTTIME: the sample is held until the clock is set */
         const char *sensor;  /* name of the sensor, "" for Publish() */
         const char *channel; /* without the Plug-ID: a device may have none yet */
         const char *data;    /* JSON text */

@@ -38,16 +38,17 @@
  * A segment file: a header (magic, version, first sequence number, CRC), then records, in ascending order of
  * their sequence numbers. A record: CRC-32C of all that follows, size of the whole, type, sequence number
  * (17 bytes, little-endian); then, for a sample, its id, time, the lengths of sensor and channel, and
- * sensor, channel and data, each with a NUL. A record does not know where it is, so it is copied as it
- * stands. A segment that gets no more records is sealed with a footer, a record that sums it up and ends
- * with its own size: so a full spool is opened without reading it.
+ * sensor, channel and data, each with a NUL. One that is held until the clock is set has its boot's id
+ * behind the time. A record does not know where it is, so it is copied as it stands. A segment that gets no
+ * more records is sealed with a footer, a record that sums it up and ends with its own size: so a full spool
+ * is opened without reading it.
  */
 #define RECORD_HEADER_SIZE 17
 #define RECORD_SAMPLE_SIZE (RECORD_HEADER_SIZE + SAMPLE_ID_SIZE + 8 + 2 + 3) /* with no text at all */
 #define RECORD_TEXT_MAX UINT8_MAX                                            /* of sensor and of channel */
-#define RECORD_MAX (RECORD_SAMPLE_SIZE + 2 * RECORD_TEXT_MAX + SAMPLE_DATA_MAX)
+#define RECORD_MAX (RECORD_SAMPLE_SIZE + SAMPLE_BOOT_SIZE + 2 * RECORD_TEXT_MAX + SAMPLE_DATA_MAX)
 
-typedef enum RecordType { RECORD_SAMPLE = 1, RECORD_FOOTER = 2 } RecordType;
+typedef enum RecordType { RECORD_SAMPLE = 1, RECORD_FOOTER = 2, RECORD_HELD = 3 } RecordType;
 
 typedef struct Record {
         RecordType type;

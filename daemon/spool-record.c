@@ -68,34 +68,46 @@ int record_encode(uint8_t *out, uint64_t sequence, const Sample *sample)
         p += SAMPLE_ID_SIZE;
         put_u64(p, sample->at_msec);
         p += 8;
+        if (sample->boot)
+                p = mempcpy(p, sample->boot, SAMPLE_BOOT_SIZE);
         *p++ = (uint8_t) sensor_size;
         *p++ = (uint8_t) channel_size;
         p = mempcpy(p, sample->sensor, sensor_size + 1);
         p = mempcpy(p, sample->channel, channel_size + 1);
         p = mempcpy(p, sample->data, sample->data_size);
         *p++ = '\0';
-        record_finish(out, (uint32_t) (p - out), RECORD_SAMPLE, sequence);
+        record_finish(out, (uint32_t) (p - out), sample->boot ? RECORD_HELD : RECORD_SAMPLE, sequence);
         return (int) (p - out);
+}
+
+static uint32_t sample_size_min(uint8_t type)
+{
+        return RECORD_SAMPLE_SIZE + (type == RECORD_HELD ? SAMPLE_BOOT_SIZE : 0);
 }
 
 static int sample_decode(const uint8_t *data, uint32_t size, Sample *ret)
 {
         const uint8_t *p = data + RECORD_HEADER_SIZE;
-        Sample sample = {};
+        uint32_t size_min = sample_size_min(data[8]);
         size_t sensor_size, channel_size;
+        Sample sample = {};
 
         memcpy(sample.id, p, SAMPLE_ID_SIZE);
         p += SAMPLE_ID_SIZE;
         sample.at_msec = get_u64(p);
         p += 8;
+        if (data[8] == RECORD_HELD) {
+                sample.boot = p;
+                p += SAMPLE_BOOT_SIZE;
+        }
         sensor_size = *p++;
         channel_size = *p++;
-        if (size < RECORD_SAMPLE_SIZE + sensor_size + channel_size)
+        if (size < size_min + sensor_size + channel_size)
                 return -EBADMSG;
         sample.sensor = (const char *) p;
         sample.channel = sample.sensor + sensor_size + 1;
         sample.data = sample.channel + channel_size + 1;
-        sample.data_size = size - RECORD_SAMPLE_SIZE - sensor_size - channel_size;
+        sample.data_size = size - size_min - sensor_size - channel_size;
         if (memchr(sample.sensor, '\0', sensor_size + 1) != sample.sensor + sensor_size ||
                 memchr(sample.channel, '\0', channel_size + 1) != sample.channel + channel_size ||
                 sample.data[sample.data_size] != '\0' || sample.data_size > SAMPLE_DATA_MAX)
@@ -123,8 +135,8 @@ int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret)
         sequence = get_u64(data + 9);
         if (sequence > SEQUENCE_MAX)
                 return -EBADMSG;
-        if (type == RECORD_SAMPLE) {
-                if (record_size < RECORD_SAMPLE_SIZE || sequence <= after)
+        if (type == RECORD_SAMPLE || type == RECORD_HELD) {
+                if (record_size < sample_size_min(type) || sequence <= after)
                         return -EBADMSG;
         } else if (type == RECORD_FOOTER) {
                 if (record_size < RECORD_HEADER_SIZE + SEGMENT_FOOTER_TAIL || sequence < after)
@@ -140,7 +152,7 @@ int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret)
         ret->type = (RecordType) type;
         ret->sequence = sequence;
         ret->data = data;
-        return type == RECORD_SAMPLE ? sample_decode(data, record_size, &ret->sample) : 0;
+        return type == RECORD_FOOTER ? 0 : sample_decode(data, record_size, &ret->sample);
 }
 
 void segment_header_encode(uint8_t out[static SEGMENT_HEADER_SIZE], uint64_t first)

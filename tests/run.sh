@@ -68,7 +68,7 @@ unit() {
     local name=$1
     shift
 
-    [ $# -gt 0 ] || set -- meson test -C "$builds/$name" --no-rebuild --print-errorlogs
+    [ $# -gt 0 ] || set -- meson test -C "$builds/$name" --no-rebuild --print-errorlogs --num-processes 4
     # The result is in the file even if a test failed; without the file nothing ran, which counts as a failure.
     rm -f "$builds/$name/meson-logs/testlog.json"
     step "$name-unit" "$@"

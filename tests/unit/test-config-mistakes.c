@@ -21,7 +21,8 @@ static void test_five_mistakes(void **state)
                           "subscriptions = ();\n");
         assert_notes(fixture,
                 "plugd.conf:2: sensor door: perod: unknown option, did you mean period?; sim can have wave, "
-                "period, count, loud, label, lines, name, plugin, channel, interval, rate_limit",
+                "period, count, loud, label, lines, name, plugin, channel, interval, rate_limit, priority, "
+                "ttl, when_full",
                 "plugd.conf:3: sensor door: name: there is a sensor of this name already, at plugd.conf:2",
                 "plugd.conf:3: sensor door: plugin: there is no plugin nosuch in /plugins",
                 "plugd.conf:4: spool.sync: this has to be a number, and is a string",
@@ -268,6 +269,15 @@ static void test_ranges(void **state)
                 {"sensors = ({ name = \"a\"; plugin = \"free\"; rate_limit = 0.5; });",
                         "sensors = ({ name = \"a\"; plugin = \"free\"; rate_limit = -1; });",
                         "sensor a: rate_limit: -1 is out of range (0 to 1000000 samples/s)"},
+                {"sensors = ({ name = \"a\"; plugin = \"free\"; priority = 9; });",
+                        "sensors = ({ name = \"a\"; plugin = \"free\"; priority = 10; });",
+                        "sensor a: priority: 10 is out of range (0 to 9)"},
+                {"sensors = ({ name = \"a\"; plugin = \"free\"; ttl = 315360000; });",
+                        "sensors = ({ name = \"a\"; plugin = \"free\"; ttl = 315360001; });",
+                        "sensor a: ttl: 315360001 is out of range (0 to 315360000 s)"},
+                {"spool: { priority = 0; };", "spool: { priority = -1; };",
+                        "spool.priority: -1 is out of range (0 to 9)"},
+                {"spool: { ttl = 0; };", "spool: { ttl = -0.5; };", "spool.ttl: -0.5 is out of range"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -521,9 +531,13 @@ static void test_sensors(void **state)
                 {"{ name = \"a\"; plugin = \"free\"; channel = \"a/#\"; }", "sensor a: channel: "},
                 {"{ name = \"a\"; plugin = \"free\"; interval = \"10\"; }",
                         "sensor a: interval: this has to be a"},
-                {"{ name = \"a\"; plugin = \"free\"; ttl = 5; }",
-                        "sensor a: ttl: unknown option; free can have name, plugin, channel, interval, "
-                        "rate_limit"},
+                {"{ name = \"a\"; plugin = \"free\"; zone = 5; }",
+                        "sensor a: zone: unknown option; free can have name, plugin, channel, interval, "
+                        "rate_limit, priority, ttl, when_full"},
+                {"{ name = \"a\"; plugin = \"free\"; when_full = \"random\"; }",
+                        "sensor a: when_full: \"random\" is none of oldest|newest|thin"},
+                {"{ name = \"a\"; plugin = \"free\"; priority = 5.5; }",
+                        "sensor a: priority: this has to be an integer"},
                 {"{ name = \"a\"; plugin = \"free\"; intervall = 5; }",
                         "sensor a: intervall: unknown option, did you mean interval?"},
                 {"{ name = \"a\"; plugin = \"sim\"; Wave = \"sine\"; }", "did you mean wave?"},

@@ -73,6 +73,7 @@ void link_reconnect(Link *link);
 
 LinkState link_state(const Link *link);
 uint64_t link_up_since_usec(const Link *link); /* realtime; 0 when not up */
+uint64_t link_connections(const Link *link);   /* logins that worked, whoever's; since the start */
 
 /* Only while LINK_UP; -ENOTCONN otherwise. -EINVAL: no topic to publish or subscribe to, -EMSGSIZE. */
 int link_publish(Link *link, const char *topic, const void *payload, size_t size);

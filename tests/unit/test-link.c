@@ -374,6 +374,7 @@ static void test_reconnect(void **state)
         link_reconnect(f->link);
         assert_true(WAIT_FOR(f->event, 0.7, f->ups == 3));
         assert_int_equal(f->ends, 2);
+        assert_int_equal(link_connections(f->link), 3);
 }
 
 static void close_and_open(Fixture *f)

@@ -280,6 +280,11 @@ static const ConfigKey spool_keys[] = {
         {"memory", CONFIG_KEY_SIZE, TO(spool.memory), .fallback = "4M", .min = 256 * KIB, .max = GIB},
         {"sync", CONFIG_KEY_DURATION, TO(spool.sync_usec), .fallback = "5", .min = 0.1, .max = 3600,
                 .unit = "s"},
+        {"priority", CONFIG_KEY_INTEGER, TO(spool.policy.priority), .fallback = "5", .max = 9},
+        {"ttl", CONFIG_KEY_DURATION, TO(spool.policy.ttl_usec), .fallback = "0", .max = CONFIG_TTL_MAX,
+                .unit = "s"},
+        {"when_full", CONFIG_KEY_CHOICE, TO(spool.policy.when_full), .fallback = "oldest",
+                .choices = CONFIG_WHEN_FULL},
         {0},
 };
 

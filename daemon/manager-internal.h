@@ -28,8 +28,9 @@ typedef struct Session {
         char *last_error;
         bool keep_error; /* also when online: it is about something else */
         Verdict verdict;
-        bool up;      /* logged in */
-        bool unsaved; /* the answer of an enrolment is in memory only */
+        bool up;                /* logged in */
+        bool unsaved;           /* the answer of an enrolment is in memory only */
+        uint64_t next_try_usec; /* CLOCK_MONOTONIC; what is past is over */
 
         /* Of the connection under way; the will's time is the newer, by 1 ms. */
         char *client_id, *will_topic;
@@ -49,6 +50,7 @@ struct Manager {
         SampleIds ids;
         SampleTimes *times;
         Spool *spool;
+        Rate rate; /* of what comes into it; CLOCK_BOOTTIME */
         Link *link;
         Delivery *delivery;
         Enrol *enrol;

@@ -88,6 +88,7 @@ static int on_profile(LinkProfile *ret, void *userdata)
                 .will_payload = session->will.data,
                 .will_size = session->will.size,
         };
+        session->next_try_usec = 0;
         manager_changed(manager); /* State: connecting */
         return 0;
 }
@@ -261,7 +262,10 @@ static void on_enrolment_end(LinkEnd end, const char *text, uint64_t retry_usec,
 
 static void on_enrolment_attempt(void *userdata)
 {
-        manager_changed(userdata); /* State: enrolling */
+        Manager *manager = userdata;
+
+        manager->session.next_try_usec = 0;
+        manager_changed(manager); /* State: enrolling */
 }
 
 static const EnrolHandler enrol_handler = {

@@ -28,9 +28,9 @@
 
 /* Messages of the spool that went out one after the other, up to a barrier. */
 typedef struct Window {
-        uint64_t last;     /* sequence number */
-        uint32_t taken;    /* out of the spool */
-        uint32_t messages; /* of these, sent */
+        uint64_t first, last; /* sequence numbers */
+        uint32_t taken;       /* out of the spool */
+        uint32_t messages;    /* of these, sent */
         size_t bytes;
         int mid; /* its barrier */
         uint64_t sent_usec;
@@ -194,7 +194,7 @@ static int send_one(Delivery *delivery, bool follows, bool *corked)
         Sample sample;
         int r;
 
-        r = spool_read(delivery->spool, delivery->next, &sequence, &sample);
+        r = spool_read(delivery->spool, SPOOL_LIVE, delivery->next, &sequence, &sample);
         if (r == 0) {
                 delivery->dry = true;
                 return 0;
@@ -226,9 +226,11 @@ static int send_one(Delivery *delivery, bool follows, bool *corked)
                 delivery->stats.published++;
         }
         delivery->complained = false;
-        delivery->next = sequence + 1;
-        if (open->taken++ == 0)
+        if (open->taken++ == 0) {
+                open->first = delivery->next;
                 (void) sd_event_now(delivery->event, CLOCK_MONOTONIC, &delivery->open_usec);
+        }
+        delivery->next = sequence + 1;
         open->last = sequence;
         open->bytes += bytes;
         delivery->flight_messages++;
@@ -260,7 +262,7 @@ static void confirm(Delivery *delivery, Window *window)
 {
         if (window->taken == 0)
                 return;
-        spool_confirm(delivery->spool, window->last);
+        spool_confirm(delivery->spool, window->first, window->last);
         delivery->stats.confirmed += window->messages;
         *window = (Window){0};
 }

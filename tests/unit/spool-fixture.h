@@ -346,7 +346,7 @@ static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
         Sample sample;
         int r;
 
-        while ((r = spool_read(f->spool, *sequence, &found, &sample)) == -EAGAIN) {
+        while ((r = spool_read(f->spool, SPOOL_BACKLOG, *sequence, &found, &sample)) == -EAGAIN) {
                 assert_true(clock_monotonic_usec() < until);
                 assert_true(sd_event_run(f->event, 1000000) >= 0);
         }

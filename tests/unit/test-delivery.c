@@ -35,7 +35,7 @@ struct Spool {
 
 static char data[128 * 1024];
 
-int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
+int spool_read(Spool *spool, SpoolLane lane _unused_, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
 {
         spool->reads++;
         if (spool->error < 0)
@@ -62,10 +62,10 @@ void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata)
         spool->ready_userdata = userdata;
 }
 
-void spool_confirm(Spool *spool, uint64_t sequence)
+void spool_confirm(Spool *spool, uint64_t first, uint64_t last)
 {
-        assert_true(sequence >= spool->first && sequence < spool->end);
-        spool->first = sequence + 1;
+        assert_true(first <= spool->first && last >= spool->first && last < spool->end);
+        spool->first = last + 1;
 }
 
 /* --- the link --------------------------------------------------------------------------------------------

@@ -404,8 +404,8 @@ static inline bool spool_is_gone(const Spool *spool, const Tier *tier, const Seg
         return spool_reach(spool, gone) >= segment->last;
 }
 
-/* What in it is needed still. Exact as long as no number is missing, or only such as are confirmed; 0 when
- * all is confirmed. */
+/* What in it is needed still; bytes roughly. Exact as long as no number is missing but of what is confirmed;
+ * 0 when all is. */
 void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
         uint64_t *ret_bytes);
 

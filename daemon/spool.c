@@ -260,19 +260,16 @@ void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, 
         uint64_t *ret_bytes)
 {
         uint64_t floor = tier == &spool->runtime ? spool_floor(spool) : spool->confirmed;
-        uint64_t from = MAX(segment->head_last, floor), messages, bytes, numbers, needed;
+        uint64_t from = MAX(segment->head_last, floor), needed = 0;
+        uint64_t messages = segment->count - segment->head_count, bytes = segment->size - segment->head;
 
-        segment_living(segment, floor, &messages, &bytes);
-        *ret_messages = messages;
-        *ret_bytes = bytes;
-        if (messages == 0)
-                return;
-        numbers = segment->last - from;
-        needed = numbers - ranges_count(&spool->islands, from + 1, segment->last);
-        /* Where numbers are missing, those are likely to be what was confirmed before it was copied. */
-        *ret_messages = messages == numbers ? needed : MIN(messages, needed);
-        if (*ret_messages < messages)
-                *ret_bytes = (uint64_t) ((double) bytes * ((double) *ret_messages / (double) messages));
+        if (segment->last > from)
+                needed = segment->last - from - ranges_count(&spool->islands, from + 1, segment->last);
+        /* Where numbers are missing, they are likely to be among what is confirmed. */
+        *ret_messages = MIN(messages, needed);
+        *ret_bytes = *ret_messages == messages
+                             ? bytes
+                             : (uint64_t) ((double) bytes * ((double) *ret_messages / (double) messages));
 }
 
 void spool_get_stats(const Spool *spool, SpoolStats *ret)

@@ -93,7 +93,7 @@ static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append a
         if (r < 0)
                 return r;
         count_stored(manager, sample);
-        delivery_wake(manager->delivery);
+        delivery_take(manager->delivery, sequence, sample);
         manager_counted(manager);
         return 0;
 }

@@ -142,6 +142,26 @@ static void cursor_enter(Spool *spool, const Tier *tier, const Segment *segment,
         reader_seek(&cursor->reader, segment->head, segment->head_count, segment->head_last);
 }
 
+void cursor_invalidate(Spool *spool, const Tier *tier)
+{
+        Cursor *cursor = &spool->cursor;
+
+        if (cursor->tier == tier) {
+                closep(&cursor->fd);
+                cursor->tier = NULL;
+                cursor->reader.length = 0;
+        }
+        spool->first_read = spool->next_read;
+        if (tier != &spool->state)
+                return;
+        spool->n_asides = 0; /* who rewrote kept them */
+        if (spool->fetch != FETCH_NONE) {
+                /* Who waits for it hears that it is there, and asks again. */
+                spool->fetch = FETCH_DONE;
+                spool->fetch_segment = 0;
+        }
+}
+
 /* 1, 0 (no such record in this segment), -EAGAIN, -errno. */
 static int cursor_read(Spool *spool, const Tier *tier, Segment *segment, uint64_t sequence, Record *ret)
 {
@@ -180,11 +200,25 @@ static int cursor_read(Spool *spool, const Tier *tier, Segment *segment, uint64_
                 }
 }
 
+/* From here to there all have outlived their ttl: they aren't looked at again, nor is what is between. */
+static void skipped_note(Spool *spool, uint64_t from, uint64_t to)
+{
+        if (from < spool->skipped_from || from > spool->skipped_to + 1)
+                spool->skipped_from = from;
+        spool->skipped_to = to;
+}
+
 int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
 {
         Tier *const tiers[] = {&spool->state, &spool->runtime};
 
+        if (spool->trimming && !spool->ready) {
+                disk_wait(spool->disk, UINT64_MAX);
+                spool_finish(spool);
+        }
         sequence = MAX(sequence, spool->confirmed + 1);
+        if (sequence >= spool->skipped_from && sequence <= spool->skipped_to)
+                sequence = spool->skipped_to + 1;
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++) {
                 Tier *tier = tiers[t];
 
@@ -192,8 +226,13 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
                         sequence = MAX(sequence, spool->moved + 1);
                 for (size_t i = tier_find(tier, sequence); i < tier->n_segments; i++) {
                         Record record;
-                        int r = cursor_read(spool, tier, &tier->segments[i], sequence, &record);
+                        int r;
 
+                        while ((r = cursor_read(spool, tier, &tier->segments[i], sequence, &record)) > 0 &&
+                                spool_expires(spool, &record)) {
+                                skipped_note(spool, sequence, record.sequence);
+                                sequence = record.sequence + 1;
+                        }
                         if (r > 0) {
                                 *ret_sequence = record.sequence;
                                 *ret = record.sample;
@@ -202,5 +241,7 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
                                 return r;
                 }
         }
+        if (spool->skipped_from <= spool->confirmed + 1 && spool->skipped_to + 1 == sequence)
+                spool_confirm(spool, spool->skipped_to); /* nothing else is left */
         return 0;
 }

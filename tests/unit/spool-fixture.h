@@ -183,6 +183,8 @@ typedef struct Fixture {
         sd_event *event;
         Spool *spool;
         SpoolLimits limits;
+        SpoolSensor sensors[8];
+        size_t n_sensors;
 } Fixture;
 
 static void remove_tree(const char *path)
@@ -246,7 +248,7 @@ static _unused_ int teardown(void **state)
 static _unused_ void start_noting(Fixture *f, SpoolNote note, void *userdata)
 {
         _cleanup_(freep) char *error = NULL;
-        int r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, note, userdata, &error);
+        int r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, f->sensors, f->n_sensors, note, userdata, &error);
 
         if (r < 0)
                 print_error("spool_new: %s: %s\n", strerror(-r), error);

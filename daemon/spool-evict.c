@@ -87,6 +87,7 @@ static char *describe(const Spool *spool, SpoolCounts *counts, bool why)
         return (char *) out.data;
 }
 
+/* tier NULL: nothing is full, but something has outlived its ttl. */
 static void log_evicting(Spool *spool, const Tier *tier, SpoolCounts *counts)
 {
         _cleanup_(freep) char *whom = describe(spool, counts, true);
@@ -94,7 +95,9 @@ static void log_evicting(Spool *spool, const Tier *tier, SpoolCounts *counts)
         char size[32];
 
         text_format_size(size, tier == &spool->state ? spool->limits.max_size : spool->limits.memory);
-        if (tier == &spool->state && (disk_fails || spool->squeeze))
+        if (!tier)
+                log_warning("spool: messages are too old to be sent, and dropped: %s", whom ? whom : "");
+        else if (tier == &spool->state && (disk_fails || spool->squeeze))
                 log_warning("spool: the disk is full: messages are dropped: %s", whom ? whom : "");
         else if (tier == &spool->state)
                 log_warning("spool: full (spool.max_size is %s): messages are dropped: %s", size,
@@ -181,7 +184,11 @@ bool spool_expires(Spool *spool, const Record *record)
         if (sample->boot || !policy_expires(policy, sample->at_msec, ttl_now(spool)))
                 return false;
         if (record->sequence > spool->expired) {
-                counts_add(&spool->dropped, sample->sensor, 1, 1);
+                SpoolCounts one = {};
+
+                counts_add(&one, sample->sensor, 1, 1);
+                count_evicted(spool, NULL, &one);
+                counts_deinit(&one);
                 spool->expired = record->sequence;
         }
         return true;
@@ -189,7 +196,7 @@ bool spool_expires(Spool *spool, const Record *record)
 
 /* --- the state tier ----------------------------------------------------------------------------------- */
 
-int spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
+void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
 {
         const Tier *state = &spool->state;
         /* A file that is being rewritten is there twice for a moment. */
@@ -202,10 +209,10 @@ int spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
                 must = MAX(must,
                         MAX(state->bytes / 16, MIN(state->bytes / 2, (uint64_t) spool->state_segment_size)));
         if (must == 0 || state->n_segments == 0)
-                return 0;
+                return;
         segments = malloc(state->n_segments * sizeof(*segments));
         if (!segments)
-                return -ENOMEM;
+                return; /* for once it may get a little larger */
         memcpy(segments, state->segments, state->n_segments * sizeof(*segments));
         job->trim = (Trim){.folders = {-1, -1, -1},
                 .segment_size = spool->state_segment_size,
@@ -217,7 +224,6 @@ int spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
                 .segments = segments,
                 .n_segments = state->n_segments};
         spool->trimming = true;
-        return 0;
 }
 
 /* What the loop knows of segments that were left as they are holds on. */

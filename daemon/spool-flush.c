@@ -180,11 +180,10 @@ static void add_sources(Spool *spool, DiskJob *job)
         }
         if (job->n_sources == 0)
                 return;
+        spool->copying = job->last;
+
         /* Footers, headers and the rounding to blocks come on top. */
-        if (spool_fill_trim(spool, job, bytes + bytes / 8 + 16384) < 0)
-                job->n_sources = 0;
-        else
-                spool->copying = job->last;
+        spool_fill_trim(spool, job, bytes + bytes / 8 + 16384);
 }
 
 static bool fill_job(Spool *spool, DiskJob *job, bool flush)

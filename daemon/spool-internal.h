@@ -401,8 +401,8 @@ void spool_set_trouble(Spool *spool, int error, const char *sentence);
 /* spool-evict.c */
 /* Makes room in the runtime tier, at once. false: nothing can go. */
 bool spool_evict_runtime(Spool *spool);
-/* Has the job make room in the state tier for so many bytes more, if there isn't. 0 or -ENOMEM. */
-int spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes);
+/* Has the job make room in the state tier for so many bytes more, if there isn't. */
+void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes);
 void spool_take_trim(Spool *spool, Trim *trim);
 void spool_drop(Spool *spool, const char *sensor); /* counts one that was refused */
 bool spool_expires(Spool *spool, const Record *record);

@@ -197,12 +197,15 @@ bool plan_record(Plan *plan, const Record *record)
         sensor = &plan->sensors[total->tag];
         switch (sensor->how) {
         case SPOOL_FULL_OLDEST:
-                goes = sensor->quota > 0;
-                sensor->quota -= MIN(sensor->quota, (uint64_t) record->size);
+                goes = sensor->here == PLAN_GOES || (sensor->here == PLAN_PART && sensor->quota > 0);
+                if (sensor->here == PLAN_PART)
+                        sensor->quota -= MIN(sensor->quota, (uint64_t) record->size);
                 break;
         case SPOOL_FULL_NEWEST:
-                goes = sensor->stay < record->size;
-                sensor->stay = goes ? 0 : sensor->stay - record->size;
+                goes = sensor->here == PLAN_GOES ||
+                       (sensor->here == PLAN_PART && sensor->stay < record->size);
+                if (sensor->here == PLAN_PART)
+                        sensor->stay = goes ? 0 : sensor->stay - record->size;
                 break;
         case SPOOL_FULL_THIN:
                 goes = sensor->index < sensor->half && sensor->index % 2 == 1;
@@ -216,17 +219,24 @@ bool plan_record(Plan *plan, const Record *record)
         return goes;
 }
 
-static PlanFate sensor_fate(const PlanSensor *sensor)
+/* Of the part of a segment that is to go: rewriting a whole segment for a little isn't worth it, nor is
+ * keeping a little of it, only to rewrite it again the next time. */
+static PlanFate round_fate(const Plan *plan, uint64_t goes, uint64_t bytes)
 {
+        if (goes == 0 || (!plan->exact && goes < bytes / 16))
+                return PLAN_STAYS;
+        return goes >= bytes || (!plan->exact && goes >= bytes / 4) ? PLAN_GOES : PLAN_PART;
+}
+
+static PlanFate sensor_fate(const Plan *plan, const PlanSensor *sensor)
+{
+        uint64_t bytes = sensor->here_bytes;
+
         switch (sensor->how) {
         case SPOOL_FULL_OLDEST:
-                return sensor->quota == 0                   ? PLAN_STAYS
-                       : sensor->quota < sensor->here_bytes ? PLAN_PART
-                                                            : PLAN_GOES;
+                return round_fate(plan, sensor->quota, bytes);
         case SPOOL_FULL_NEWEST:
-                return sensor->stay >= sensor->here_bytes ? PLAN_STAYS
-                       : sensor->stay > 0                 ? PLAN_PART
-                                                          : PLAN_GOES;
+                return round_fate(plan, bytes - MIN(bytes, sensor->stay), bytes);
         case SPOOL_FULL_THIN:
                 return sensor->index < sensor->half && sensor->here_messages + sensor->index % 2 > 1
                                ? PLAN_PART
@@ -235,19 +245,19 @@ static PlanFate sensor_fate(const PlanSensor *sensor)
         return PLAN_PART;
 }
 
-static void sensor_passes(PlanSensor *sensor, PlanFate fate)
+/* It is as its fate says, except for a part: that is counted record by record. */
+static void sensor_passes(PlanSensor *sensor)
 {
         switch (sensor->how) {
         case SPOOL_FULL_OLDEST:
-                if (fate == PLAN_GOES)
-                        sensor->quota -= sensor->here_bytes;
+                if (sensor->here == PLAN_GOES || (sensor->here == PLAN_STAYS && sensor->here_bytes > 0))
+                        sensor->quota -= MIN(sensor->quota, sensor->here_bytes);
                 break;
         case SPOOL_FULL_NEWEST:
-                if (fate == PLAN_STAYS)
-                        sensor->stay -= sensor->here_bytes;
+                if (sensor->here != PLAN_PART)
+                        sensor->stay -= MIN(sensor->stay, sensor->here_bytes);
                 break;
         case SPOOL_FULL_THIN:
-                sensor->index += sensor->here_messages;
                 break;
         }
 }
@@ -297,18 +307,20 @@ PlanFate plan_segment(Plan *plan, uint64_t first, uint64_t last, const Summary *
 
         segment_sum(plan, summary, &goes, &stays);
         for (size_t i = 0; i < plan->n_sensors; i++) {
-                if (plan->sensors[i].here_messages == 0)
+                PlanSensor *sensor = &plan->sensors[i];
+
+                if (sensor->here_messages == 0)
                         continue;
-                fate = sensor_fate(&plan->sensors[i]);
-                goes |= fate != PLAN_STAYS;
-                stays |= fate != PLAN_GOES;
+                sensor->here = sensor_fate(plan, sensor);
+                sensor_passes(sensor);
+                goes |= sensor->here != PLAN_STAYS;
+                stays |= sensor->here != PLAN_GOES;
         }
         if (goes && (stays || last >= plan->last || first <= plan->counted))
                 return PLAN_PART;
         fate = goes ? PLAN_GOES : PLAN_STAYS;
         for (size_t i = 0; i < plan->n_sensors; i++)
-                if (plan->sensors[i].here_messages > 0)
-                        sensor_passes(&plan->sensors[i], fate);
+                plan->sensors[i].index += plan->sensors[i].here_messages;
         if (goes)
                 segment_gone(plan, summary);
         return fate;

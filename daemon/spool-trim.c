@@ -43,6 +43,12 @@ typedef struct Walk {
         size_t n_sources;
 } Walk;
 
+typedef enum TrimStage {
+        TRIM_ROUND, /* by whole segments where it is about that much */
+        TRIM_EXACT,
+        TRIM_ALL, /* last messages as well */
+} TrimStage;
+
 static bool is_small(const Trim *trim, const Segment *segment)
 {
         return segment->size <= trim->segment_size / 2;
@@ -389,7 +395,7 @@ static int walk_all(Walk *walk)
         return r;
 }
 
-static int plan_all(Walk *walk, bool all)
+static int plan_all(Walk *walk, TrimStage stage)
 {
         const Trim *trim = walk->trim;
         size_t n_entries = 0;
@@ -398,7 +404,8 @@ static int plan_all(Walk *walk, bool all)
         walk->plan = (Plan){.policies = trim->policies,
                 .now_msec = trim->now_msec,
                 .counted = trim->counted,
-                .all = all};
+                .exact = stage >= TRIM_EXACT,
+                .all = stage >= TRIM_ALL};
         for (size_t i = 0; i < trim->n_segments && r >= 0; i++) {
                 Summary summary = {};
 
@@ -412,12 +419,12 @@ static int plan_all(Walk *walk, bool all)
                         summary_deinit(&summary);
         }
         if (r >= 0)
-                r = plan_make(&walk->plan, trim->need - trim->freed + trim->need / 16 + 4096);
+                r = plan_make(&walk->plan, trim->need - trim->freed + (stage >= TRIM_EXACT ? 4096 : 0));
         return r;
 }
 
 /* One plan, carried out. The list of segments is what it has become, whatever happened. */
-static int trim_round(Trim *trim, bool all, uint64_t *ret_gone)
+static int trim_round(Trim *trim, TrimStage stage, uint64_t *ret_gone)
 {
         Walk walk = {.trim = trim, .fd = -1};
         size_t n = trim->n_segments;
@@ -427,7 +434,7 @@ static int trim_round(Trim *trim, bool all, uint64_t *ret_gone)
         walk.result = calloc(n, sizeof(*walk.result));
         walk.sources = calloc(n, sizeof(*walk.sources));
         if (walk.cached && walk.result && walk.sources)
-                r = plan_all(&walk, all);
+                r = plan_all(&walk, stage);
         if (r >= 0) {
                 r = walk_all(&walk);
                 while (walk.n_taken < n)
@@ -467,19 +474,25 @@ static void drop_first(Trim *trim)
         reader_deinit(&walk.reader);
 }
 
+/* A little less than what was wished for will do; it is not worth rewriting a segment. */
+static bool is_enough(const Trim *trim)
+{
+        return trim->freed >= trim->must &&
+               (trim->freed >= trim->need - trim->need / 8 || trim->written > WRITTEN_MAX);
+}
+
 void trim_run(Trim *trim)
 {
-        bool all = false;
+        TrimStage stage = TRIM_ROUND;
 
-        for (unsigned round = 0; round < ROUNDS_MAX && trim->freed < trim->need && trim->n_segments > 0;
-                round++) {
+        for (unsigned round = 0; round < ROUNDS_MAX && !is_enough(trim) && trim->n_segments > 0; round++) {
                 uint64_t gone = 0;
 
-                trim->error = trim_round(trim, all, &gone);
-                if (trim->error < 0 || (gone == 0 && all) ||
-                        (trim->written > WRITTEN_MAX && trim->freed >= trim->must))
+                trim->error = trim_round(trim, stage, &gone);
+                if (trim->error < 0 || (gone == 0 && stage == TRIM_ALL))
                         break;
-                all = gone == 0;
+                if (gone == 0)
+                        stage++;
         }
         while (trim->freed < trim->must && trim->n_segments > 0)
                 drop_first(trim);

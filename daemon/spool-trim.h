@@ -49,6 +49,12 @@ void counts_merge(SpoolCounts *counts, const SpoolCounts *other);
 
 /* --- What is to go (spool-plan.c) ---------------------------------------------------------------------- */
 
+typedef enum PlanFate {
+        PLAN_STAYS, /* all of it */
+        PLAN_PART,
+        PLAN_GOES, /* all of it */
+} PlanFate;
+
 typedef struct PlanSensor {
         const char *name; /* borrowed from the totals */
         SpoolPolicy policy;
@@ -58,7 +64,8 @@ typedef struct PlanSensor {
         uint64_t quota;                     /* OLDEST: bytes that go yet */
         uint64_t stay;                      /* NEWEST: bytes that stay yet */
         uint64_t index, half;               /* THIN: messages gone by; up to there every second goes */
-        uint64_t here_messages, here_bytes; /* of one segment that may go */
+        uint64_t here_messages, here_bytes; /* of the segment that is looked at: what may go, */
+        PlanFate here;                      /* and does it? */
 } PlanSensor;
 
 typedef struct Plan {
@@ -66,6 +73,7 @@ typedef struct Plan {
         uint64_t now_msec; /* 0: the clock isn't known */
         uint64_t counted;  /* what has outlived its ttl up to this number was counted before */
         uint64_t last;     /* the highest number of all */
+        bool exact;        /* no rounding to segments */
         bool all;          /* the last messages of channels may go too */
 
         Summary totals; /* without what has outlived its ttl as a whole */
@@ -76,12 +84,6 @@ typedef struct Plan {
         uint64_t gone;      /* messages, since plan_make() */
         SpoolCounts counts; /* of them; taken away by who goes through the segments */
 } Plan;
-
-typedef enum PlanFate {
-        PLAN_STAYS, /* all of it */
-        PLAN_PART,
-        PLAN_GOES, /* all of it */
-} PlanFate;
 
 void plan_deinit(Plan *plan);
 /* Adds what is living in a segment. 0 or -ENOMEM. */

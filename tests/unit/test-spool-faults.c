@@ -786,11 +786,11 @@ static void test_disk_never_works(void **state)
         assert_true(stats(f).dropped > 0);
         assert_int_equal(stats(f).messages + stats(f).dropped, 10000);
         assert_int_equal(logged_times("messages are dropped: the oldest of "), 1);
-        expect(f, stats(f).dropped + 1, 10000);
+        expect_most(f, 10000);
         stop(f);
         start(f);
         assert_true(stats(f).messages > 1000);
-        expect(f, 10001 - stats(f).messages, 10000);
+        expect_most(f, 10000);
 }
 
 /* /run is full: the state directory takes over, and the disk gets it soon. */

@@ -265,7 +265,7 @@ static void test_memory_is_bounded(void **state)
 static void test_full(void **state)
 {
         Fixture *f = *state;
-        uint64_t bytes, sequence = 0, n, most = 0;
+        uint64_t bytes, n, most = 0;
 
         f->limits.max_size = MIB;
         f->limits.memory = 256 * KIB;
@@ -284,9 +284,7 @@ static void test_full(void **state)
         assert_int_equal(stats(f).messages + stats(f).dropped, 30000);
         assert_int_equal(
                 logged_times("full (spool.max_size is 1.0 MiB): messages are dropped: the oldest of "), 1);
-        assert_true(next(f, &sequence, &n));
-        assert_int_equal(n, stats(f).dropped + 1);
-        expect(f, n, 30000);
+        expect_most(f, 30000);
         n = stats(f).dropped;
         stop(f);
         segments_in(f->state, &bytes);
@@ -296,7 +294,7 @@ static void test_full(void **state)
         /* The same after a start. */
         start(f);
         assert_true(stats(f).messages <= 30000 - n);
-        expect(f, 30001 - stats(f).messages, 30000);
+        expect_most(f, 30000);
 }
 
 #if defined(__has_feature)

@@ -601,8 +601,8 @@ static void test_both_unusable(void **state)
 
         file_put(f->runtime, "in the way", 10);
         file_put(f->state, "in the way", 10);
-        assert_true(
-                spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error) < 0);
+        assert_true(spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL,
+                            &error) < 0);
         assert_null(f->spool);
         assert_non_null(strstr(error, f->state));
         assert_non_null(strstr(error, f->runtime));
@@ -910,8 +910,7 @@ static void full_and_read_only(Fixture *f, void *userdata)
         if (!strstr(stats(f).trouble, strerror(ENOSPC)) && logged_times(strerror(ENOSPC)) == 0)
                 return;
         *result = 3;
-        if (logged_times("the disk is full: messages are dropped") != 1 ||
-                logged_times("warning") > 3)
+        if (logged_times("the disk is full: messages are dropped") != 1 || logged_times("warning") > 3)
                 return;
         if (stats(f).messages + stats(f).dropped != 10000)
                 return;

@@ -491,12 +491,14 @@ static void test_lock(void **state)
         start(f);
         snprintf(other, sizeof(other), "%s/other", f->base);
         assert_int_equal(
-                spool_new(&second, f->event, f->state, other, &f->limits, NULL, 0, NULL, NULL, &error), -EBUSY);
+                spool_new(&second, f->event, f->state, other, &f->limits, NULL, 0, NULL, NULL, &error),
+                -EBUSY);
         assert_null(second);
         assert_non_null(strstr(error, f->state));
         free(TAKE_PTR(error));
         assert_int_equal(
-                spool_new(&second, f->event, other, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error), -EBUSY);
+                spool_new(&second, f->event, other, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error),
+                -EBUSY);
         assert_non_null(strstr(error, f->runtime));
         free(TAKE_PTR(error));
 
@@ -506,8 +508,8 @@ static void test_lock(void **state)
                 sd_event *event = NULL;
 
                 sd_event_new(&event);
-                if (spool_new(&second, event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error) !=
-                        -EBUSY)
+                if (spool_new(&second, event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL,
+                            &error) != -EBUSY)
                         _exit(1);
                 /* /proc/locks can't always tell, on a file system that has device numbers of its own. */
                 _exit(strstr(error, "Another plugd") && (strstr(error, pid) || !strstr(error, "pid")) ? 0
@@ -602,7 +604,8 @@ static void test_stop_with_stalled_disk(void **state)
         for (int r = -EBUSY; r == -EBUSY;) { /* and with it the lock */
                 _cleanup_(freep) char *error = NULL;
 
-                r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error);
+                r = spool_new(
+                        &f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error);
                 assert_true(r == 0 || r == -EBUSY);
                 assert_true(clock_monotonic_usec() - began < 10 * USEC_PER_SEC);
         }

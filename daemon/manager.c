@@ -149,13 +149,28 @@ static const HostHandler host_handler = {
         .on_changed = on_host_changed,
 };
 
-static void on_spooled_time(const char *channel, uint64_t at_msec, void *userdata)
+static void on_spooled(const SpoolNoted *noted, void *userdata)
 {
         Manager *manager = userdata;
 
         /* Best effort: without it a time could be used twice only if the clock was set back while we were
          * away. */
-        (void) sample_times_note(manager->times, channel, at_msec);
+        if (!noted->boot)
+                (void) sample_times_note(manager->times, noted->channel, noted->at_msec);
+}
+
+static int make_spool(Manager *manager, char **ret_error)
+{
+        const Config *config = manager->config;
+        _cleanup_(freep) SpoolSensor *sensors = calloc(MAX(config->n_sensors, (size_t) 1), sizeof(*sensors));
+
+        if (!sensors)
+                return -ENOMEM;
+        for (size_t i = 0; i < config->n_sensors; i++)
+                sensors[i] =
+                        (SpoolSensor){.name = config->sensors[i].name, .policy = config->sensors[i].policy};
+        return spool_new(&manager->spool, manager->event, manager->paths->state, manager->paths->runtime,
+                &config->spool, sensors, config->n_sensors, on_spooled, manager, ret_error);
 }
 
 static int make_hosts(Manager *manager, char **ret_error)
@@ -199,8 +214,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 text_set(ret_error, "the kernel gave no random bytes for message ids: %s", strerror(-r));
                 return r;
         }
-        r = spool_new(&manager->spool, event, paths->state, paths->runtime, &config->spool, on_spooled_time,
-                manager, ret_error);
+        r = make_spool(manager, ret_error);
         if (r < 0)
                 return r;
         r = credentials_new(&manager->credentials, paths->state, ret_error);

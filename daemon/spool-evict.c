@@ -255,9 +255,10 @@ void spool_take_trim(Spool *spool, Trim *trim)
         cursor_invalidate(spool, &spool->state);
         take_segments(&spool->state, trim);
         spool->damaged += trim->damaged;
-        if (trim->error < 0)
+        if (trim->error < 0 && !spool->evicting)
                 log_notice(
-                        "spool: %s could not be tidied up: %s", spool->state.path, strerror(-trim->error));
+                        "spool: %s can't be made smaller piece by piece: %s. Its oldest files go as a whole",
+                        spool->state.path, strerror(-trim->error));
         count_evicted(spool, &spool->state, &trim->dropped);
         spool->trimming = spool->squeeze = false;
 }

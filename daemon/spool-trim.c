@@ -225,15 +225,18 @@ static int out_finish(Walk *walk)
         return 0;
 }
 
-static void source_remove(Walk *walk, Segment *source)
+static int source_remove(Walk *walk, Segment *source)
 {
         Trim *trim = walk->trim;
         SegmentName name;
 
-        if (source->place != PLACE_MEMORY)
-                unlinkat(trim->folders[source->place], segment_name(name, source->first), 0);
+        if (source->place != PLACE_MEMORY &&
+                unlinkat(trim->folders[source->place], segment_name(name, source->first), 0) < 0 &&
+                errno != ENOENT)
+                return -errno;
         trim->freed += tier_blocks(source->file_size);
         closep(&source->fd);
+        return 0;
 }
 
 static void out_deinit(Walk *walk)
@@ -259,6 +262,35 @@ static void out_abandon(Walk *walk)
         out_deinit(walk);
 }
 
+/* Nothing of them stays. Those that can't be removed do. */
+static int sources_remove(Walk *walk)
+{
+        for (size_t i = 0; i < walk->n_sources; i++) {
+                int r = source_remove(walk, &walk->sources[i]);
+
+                if (r >= 0)
+                        continue;
+                for (; i < walk->n_sources; i++)
+                        walk->result[walk->n_result++] = walk->sources[i];
+                return r;
+        }
+        return 0;
+}
+
+/* What stays of them is in the new file, which has the name of one of them. */
+static void sources_replaced(Walk *walk)
+{
+        for (size_t i = 0; i < walk->n_sources; i++) {
+                Segment *source = &walk->sources[i];
+
+                if (source->first == walk->out.first)
+                        walk->trim->freed += tier_blocks(source->file_size);
+                else /* where that fails, the next start finds it, with what had gone as well */
+                        (void) source_remove(walk, source);
+                closep(&source->fd);
+        }
+}
+
 /* The new file takes the place of its sources. */
 static int out_commit(Walk *walk)
 {
@@ -272,25 +304,20 @@ static int out_commit(Walk *walk)
                 out_abandon(walk);
                 return r;
         }
-        for (size_t i = 0; i < walk->n_sources; i++) {
-                Segment *source = &walk->sources[i];
-
-                if (walk->fd >= 0 && source->first == walk->out.first) {
-                        trim->freed += tier_blocks(source->file_size);
-                        closep(&source->fd);
-                } else
-                        source_remove(walk, source);
-        }
-        if (walk->fd >= 0) {
+        if (walk->fd < 0)
+                r = sources_remove(walk);
+        else {
+                sources_replaced(walk);
                 blocks = tier_blocks(walk->out.file_size);
                 trim->freed -= MIN(trim->freed, blocks);
                 if (trim->young)
                         walk->out.fd = take_fd(&walk->fd);
                 walk->result[walk->n_result++] = walk->out;
         }
-        counts_merge(&trim->dropped, &walk->plan.counts);
+        if (r >= 0)
+                counts_merge(&trim->dropped, &walk->plan.counts);
         out_deinit(walk);
-        return 0;
+        return r;
 }
 
 /* --- going through the segments ----------------------------------------------------------------------- */
@@ -456,23 +483,27 @@ static int trim_round(Trim *trim, TrimStage stage, uint64_t *ret_gone)
 }
 
 /* The oldest segment as a whole, with whatever is in it. */
-static void drop_first(Trim *trim)
+static int drop_first(Trim *trim)
 {
         Walk walk = {.trim = trim, .fd = -1};
         Summary summary = {};
         const SummaryEntry *entry;
+        int r;
 
         (void) summary_load(&walk, &trim->segments[0], &summary);
-        for (size_t i = 0; i < summary.capacity; i++) {
+        r = source_remove(&walk, &trim->segments[0]);
+        for (size_t i = 0; i < summary.capacity && r >= 0; i++) {
                 entry = &summary.slots[i];
                 if (entry->sensor)
                         counts_add(&trim->dropped, entry->sensor, entry->messages, 0);
         }
         summary_deinit(&summary);
-        source_remove(&walk, &trim->segments[0]);
+        reader_deinit(&walk.reader);
+        if (r < 0)
+                return r;
         trim->n_segments--;
         memmove(trim->segments, trim->segments + 1, trim->n_segments * sizeof(*trim->segments));
-        reader_deinit(&walk.reader);
+        return 0;
 }
 
 /* A little less than what was wished for will do; it is not worth rewriting a segment. */
@@ -495,6 +526,6 @@ void trim_run(Trim *trim)
                 if (gone == 0)
                         stage++;
         }
-        while (trim->freed < trim->must && trim->n_segments > 0)
-                drop_first(trim);
+        while (trim->freed < trim->must && trim->n_segments > 0 && drop_first(trim) >= 0)
+                ;
 }

@@ -370,8 +370,7 @@ void manager_get_outlook(const Manager *manager, ManagerOutlook *ret)
 
 uint64_t manager_host_dropped(const Manager *manager, const Host *host)
 {
-        (void) manager;
-        return host_dropped(host);
+        return host_dropped(host) + spool_dropped_of(manager->spool, host_name(host));
 }
 
 size_t manager_n_hosts(const Manager *manager)

@@ -175,6 +175,12 @@ bool sample_times_clock(SampleTimes *times, uint64_t now_msec)
         return false;
 }
 
+/* Does its last time hold the channel back? */
+static bool channel_held_back(const SampleTimes *times, const Channel *channel)
+{
+        return channel->epoch == times->epoch || channel->last_msec <= times->clock_msec + SET_BACK_MSEC;
+}
+
 int sample_times_next(
         SampleTimes *times, const char *name, uint64_t wanted_msec, unsigned count, uint64_t *ret_at_msec)
 {
@@ -184,7 +190,7 @@ int sample_times_next(
         if (!channel)
                 return -ENOMEM;
 
-        if (channel->epoch == times->epoch || channel->last_msec <= times->clock_msec + SET_BACK_MSEC)
+        if (channel_held_back(times, channel))
                 at_msec = MAX(at_msec, channel->last_msec + 1);
         if (times->epoch > 0)
                 for (uint64_t i = at_msec; i < at_msec + count; i++)
@@ -209,6 +215,18 @@ int sample_times_note(SampleTimes *times, const char *name, uint64_t at_msec)
         channel->last_msec = MAX(channel->last_msec, at_msec);
         times->clock_msec = MAX(times->clock_msec, at_msec);
         return 0;
+}
+
+void sample_times_raise(SampleTimes *times, uint64_t at_msec)
+{
+        for (size_t i = 0; i < BUCKETS; i++)
+                for (Channel *channel = times->buckets[i]; channel; channel = channel->next) {
+                        if (!channel_held_back(times, channel) || channel->last_msec < at_msec)
+                                channel->last_msec = at_msec;
+                        channel->epoch = times->epoch;
+                }
+        times->floor_msec = MAX(times->floor_msec, at_msec);
+        times->clock_msec = MAX(times->clock_msec, at_msec);
 }
 
 uint64_t sample_times_set_back(const SampleTimes *times)

@@ -56,6 +56,9 @@ struct Delivery {
         uint64_t next; /* sequence number to read from */
         bool dry;      /* the spool had no more */
         bool fetching; /* the spool gets it from the disk, and says when it has it */
+        bool timeless; /* the next message has no time yet */
+        DeliveryResolve resolve;
+        void *resolve_userdata;
         uint64_t retry_usec;
 
         Window open; /* not closed yet */
@@ -85,8 +88,9 @@ static void arm(Delivery *delivery)
 
 static bool may_send(const Delivery *delivery)
 {
-        return delivery->running && !delivery->lost && !delivery->fetching && delivery->retry_usec == 0 &&
-               !link_congested(delivery->link) && delivery->n_sent < BARRIERS_MAX &&
+        return delivery->running && !delivery->lost && !delivery->fetching && !delivery->timeless &&
+               delivery->retry_usec == 0 && !link_congested(delivery->link) &&
+               delivery->n_sent < BARRIERS_MAX &&
                delivery->flight_messages < delivery->batch_messages * FLIGHT_BATCHES_MESSAGES &&
                delivery->flight_bytes < delivery->batch_bytes * FLIGHT_BATCHES_BYTES;
 }
@@ -205,6 +209,11 @@ static int send_one(Delivery *delivery, bool follows, bool *corked)
         }
         if (r < 0) {
                 hold(delivery, r);
+                return 0;
+        }
+        if (sample.boot &&
+                (!delivery->resolve || delivery->resolve(&sample, delivery->resolve_userdata) < 0)) {
+                delivery->timeless = true;
                 return 0;
         }
         if (follows && !*corked) {
@@ -477,7 +486,7 @@ int delivery_start(Delivery *delivery, const char *plug_id)
 
 void delivery_stop(Delivery *delivery)
 {
-        delivery->running = delivery->lost = delivery->dry = delivery->fetching = false;
+        delivery->running = delivery->lost = delivery->dry = delivery->fetching = delivery->timeless = false;
         delivery->next = 0;
         delivery->retry_usec = 0;
         delivery->open = delivery->answered = (Window){0};
@@ -492,6 +501,21 @@ void delivery_wake(Delivery *delivery)
         if (!delivery->dry)
                 return; /* at it, or held up: what is new is found then */
         delivery->dry = false;
+        if (may_send(delivery))
+                arm(delivery);
+}
+
+void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *userdata)
+{
+        delivery->resolve = resolve;
+        delivery->resolve_userdata = userdata;
+}
+
+void delivery_resume(Delivery *delivery)
+{
+        if (!delivery->timeless)
+                return;
+        delivery->timeless = false;
         if (may_send(delivery))
                 arm(delivery);
 }

@@ -35,6 +35,11 @@ int delivery_start(Delivery *delivery, const char *plug_id);
 void delivery_stop(Delivery *delivery);
 /* There is more in the spool. Cheap: writes nothing itself, only sees to it that the loop will. */
 void delivery_wake(Delivery *delivery);
+/* What becomes of a sample that is held until the clock is set (sample->boot): 0, and it has its time; or
+ * -EAGAIN: not yet, and it waits, with all behind it, until delivery_resume(). */
+typedef int (*DeliveryResolve)(Sample *sample, void *userdata);
+void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *userdata);
+void delivery_resume(Delivery *delivery);
 /* From the link's handler. */
 void delivery_on_unsuback(Delivery *delivery, int mid);
 void delivery_on_writable(Delivery *delivery);

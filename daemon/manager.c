@@ -35,13 +35,37 @@ void manager_changed(Manager *manager)
         }
 }
 
-uint64_t manager_clock(Manager *manager)
+TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec)
 {
-        uint64_t now_usec = clock_realtime_usec();
+        TimekeeperWord word = timekeeper_now(manager->timekeeper, ret_now_usec, ret_ahead_usec);
 
-        if (!sample_times_clock(manager->times, now_usec / USEC_PER_MSEC))
+        if (word == TIME_KNOWN && !sample_times_clock(manager->times, *ret_now_usec / USEC_PER_MSEC))
                 log_warning("the clock was set back by more than a minute: the new time holds from here on");
-        return now_usec;
+        return word;
+}
+
+/* The clock was set, or messages that waited for it have their times. */
+static void on_clock(void *userdata)
+{
+        Manager *manager = userdata;
+        uint64_t newest_msec = timekeeper_newest_msec(manager->timekeeper), now_usec;
+        int64_t ahead_usec;
+
+        if (newest_msec > manager->newest_held_msec) {
+                manager->newest_held_msec = newest_msec;
+                sample_times_raise(manager->times, newest_msec);
+        }
+        (void) manager_clock(manager, &now_usec, &ahead_usec); /* says it */
+        if (manager->delivery)
+                delivery_resume(manager->delivery);
+        manager_counted(manager);
+}
+
+static int on_held(Sample *sample, void *userdata)
+{
+        Manager *manager = userdata;
+
+        return timekeeper_resolve(manager->timekeeper, sample);
 }
 
 /* No two messages of a channel have the same time, so where more than a thousand a second come for long,
@@ -66,24 +90,49 @@ static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_mse
  */
 typedef int (*Append)(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
-/* One message into the spool, with the id and the time that it keeps. taken_usec: CLOCK_BOOTTIME. */
-static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append append)
+/* Gives a sample its time, or what it waits for one with. taken_usec: CLOCK_BOOTTIME. */
+static int stamp(Manager *manager, Sample *sample, uint64_t taken_usec, uint64_t *ret_now_usec)
 {
-        int64_t at_usec = (int64_t) taken_usec + clock_realtime_ahead_of_boottime_usec();
-        uint64_t now_usec = manager_clock(manager), sequence;
-        uint64_t taken_msec = MIN((uint64_t) MAX(at_usec, 0), now_usec) / USEC_PER_MSEC;
+        int64_t ahead_usec, at_usec;
+        uint64_t taken_msec, now_msec;
         int r;
 
+        switch (manager_clock(manager, ret_now_usec, &ahead_usec)) {
+        case TIME_HELD:
+                return timekeeper_hold(manager->timekeeper, sample, taken_usec);
+        case TIME_NONE:
+                sample->at_msec = 0;
+                return 0;
+        case TIME_KNOWN:
+                break;
+        }
+        at_usec = (int64_t) taken_usec + ahead_usec;
+        taken_msec = MIN((uint64_t) MAX(at_usec, 0), *ret_now_usec) / USEC_PER_MSEC;
         r = sample_times_next(manager->times, sample->channel, taken_msec, 1, &sample->at_msec);
         if (r < 0)
                 return r;
-        if (sample->at_msec > now_usec / USEC_PER_MSEC + AHEAD_MSEC)
-                say_ahead(manager, sample, sample->at_msec - now_usec / USEC_PER_MSEC);
+        now_msec = *ret_now_usec / USEC_PER_MSEC;
+        if (sample->at_msec > now_msec + AHEAD_MSEC)
+                say_ahead(manager, sample, sample->at_msec - now_msec);
+        return 0;
+}
+
+/* One message into the spool, with the id and the time that it keeps. */
+static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append append)
+{
+        uint64_t now_usec, sequence;
+        int r;
+
+        r = stamp(manager, sample, taken_usec, &now_usec);
+        if (r < 0)
+                return r;
         sample_ids_next(&manager->ids, now_usec, sample->id);
 
         r = append(manager->spool, sample, &sequence);
         if (r < 0)
                 return r;
+        if (sample->boot)
+                timekeeper_note_boot(manager->timekeeper, sample->boot, sample->at_msec, 1);
         delivery_wake(manager->delivery);
         manager_counted(manager);
         return 0;
@@ -147,6 +196,7 @@ static void on_spooled_time(const char *channel, uint64_t at_msec, void *userdat
         /* Best effort: without it a time could be used twice only if the clock was set back while we were
          * away. */
         (void) sample_times_note(manager->times, channel, at_msec);
+        timekeeper_note_time(manager->timekeeper, at_msec);
 }
 
 static int make_hosts(Manager *manager, char **ret_error)
@@ -189,10 +239,20 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 text_set(ret_error, "the kernel gave no random bytes for message ids: %s", strerror(-r));
                 return r;
         }
+        r = timekeeper_new(
+                &manager->timekeeper, event, paths->state, &config->time, on_clock, manager, ret_error);
+        if (r < 0)
+                return r;
         r = spool_new(&manager->spool, event, paths->state, paths->runtime, &config->spool, on_spooled_time,
                 manager, ret_error);
         if (r < 0)
                 return r;
+        r = timekeeper_begin(manager->timekeeper);
+        if (r < 0) {
+                text_set(ret_error, "the clock can't be looked at: %s", strerror(-r));
+                return r;
+        }
+        on_clock(manager);
         r = credentials_new(&manager->credentials, paths->state, ret_error);
         if (r < 0)
                 return r;
@@ -206,6 +266,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 text_set(ret_error, "the delivery can't be set up: %s", strerror(-r));
                 return r;
         }
+        delivery_set_resolver(manager->delivery, on_held, manager);
         r = session_init(manager, ret_error);
         if (r < 0)
                 return r;
@@ -230,6 +291,7 @@ Manager *manager_free(Manager *manager)
         delivery_free(manager->delivery);
         link_free(manager->link);
         spool_free(manager->spool);
+        timekeeper_free(manager->timekeeper);
         credentials_free(manager->credentials);
         session_deinit(&manager->session);
         sample_times_free(manager->times);
@@ -312,10 +374,12 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
 {
         DeliveryStats delivery;
         SpoolStats spool;
+        TimekeeperStats time;
         uint64_t dropped;
 
         delivery_get_stats(manager->delivery, &delivery);
         spool_get_stats(manager->spool, &spool);
+        timekeeper_get_stats(manager->timekeeper, &time);
         dropped = spool.dropped + delivery.skipped;
         for (size_t i = 0; i < manager->n_hosts; i++)
                 dropped += host_dropped(manager->hosts[i]);
@@ -327,6 +391,10 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
                 .spool_messages = spool.messages,
                 .spool_bytes = spool.bytes,
                 .spool_trouble = spool.trouble,
+                .held = MIN(time.held, spool.messages),
+                .estimated = time.estimated,
+                .set_back = sample_times_set_back(manager->times),
+                .clock_trouble = time.trouble,
         };
 }
 

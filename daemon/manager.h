@@ -65,6 +65,10 @@ uint64_t manager_connected_since_usec(const Manager *manager); /* 0 when offline
 typedef struct ManagerCounters {
         uint64_t published, confirmed, dropped, spool_messages, spool_bytes;
         const char *spool_trouble; /* "" if none */
+        uint64_t held;             /* messages that wait in the spool until the clock is set */
+        uint64_t estimated;        /* messages whose time is an estimate, since the start */
+        uint64_t set_back; /* how often the clock was set back by more than a minute, since the start */
+        const char *clock_trouble; /* "" if none; borrowed until the next call */
 } ManagerCounters;
 void manager_get_counters(const Manager *manager, ManagerCounters *ret);
 

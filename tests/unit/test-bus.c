@@ -24,7 +24,11 @@ static void test_manager_properties(void **state _unused_)
         manager.since_usec = 1700000000000001;
         manager.secure = true;
         manager.trouble = "disk full";
-        manager.counters = (ManagerCounters){1, 2, 3, 4, UINT64_MAX, NULL};
+        manager.counters = (ManagerCounters){.published = 1,
+                .confirmed = 2,
+                .dropped = 3,
+                .spool_messages = 4,
+                .spool_bytes = UINT64_MAX};
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "State", "s", &text);
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "Secure", "b", &flag);
         assert_true(flag);

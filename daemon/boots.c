@@ -55,6 +55,21 @@ const Boot *boots_find(const Boots *boots, const uint8_t id[static SAMPLE_BOOT_S
         return NULL;
 }
 
+size_t boots_count(const Boots *boots)
+{
+        return boots->n;
+}
+
+void boots_keep(Boots *boots, bool (*keep)(const Boot *boot, void *userdata), void *userdata)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < boots->n; i++)
+                if (keep(&boots->boots[i], userdata))
+                        boots->boots[n++] = boots->boots[i];
+        boots->n = n;
+}
+
 int boots_add(Boots *boots, const Boot *boot)
 {
         if (boots->n == BOOTS_MAX) {

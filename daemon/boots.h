@@ -36,6 +36,9 @@ Boots *boots_free(Boots *boots);
 DEFINE_CLEANUP(Boots, boots_free);
 
 const Boot *boots_find(const Boots *boots, const uint8_t id[static SAMPLE_BOOT_SIZE]); /* NULL: none */
+size_t boots_count(const Boots *boots);
+/* The others go. */
+void boots_keep(Boots *boots, bool (*keep)(const Boot *boot, void *userdata), void *userdata);
 int boots_add(Boots *boots, const Boot *boot); /* one that isn't there yet. 0 or -ENOMEM */
 /* fsync and rename: what was added survives a power cut when this has returned 0. */
 int boots_save(const Boots *boots);

@@ -54,6 +54,11 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
 typedef void (*SpoolReady)(void *userdata);
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 
+/* Shows every message that there is, in no order, beside whatever spool_read() is at. Blocks while it reads
+ * the disk, at most about 5 s. 0; -ETIME: the oldest were left out; -errno: some could not be read. */
+typedef void (*SpoolVisit)(const Sample *sample, void *userdata);
+int spool_visit(const Spool *spool, SpoolVisit visit, void *userdata);
+
 /* All up to and including this number have arrived: they go. */
 void spool_confirm(Spool *spool, uint64_t sequence);
 

@@ -678,14 +678,18 @@ static void test_boots_after_a_damaged_file(void **state)
 static void test_boots_found_late(void **state)
 {
         Fixture *f = *state;
-        static const uint8_t early[SAMPLE_BOOT_SIZE] = {1, 2, 3};
+        static const uint8_t early[SAMPLE_BOOT_SIZE] = {1, 2, 3}, later[SAMPLE_BOOT_SIZE] = {4, 5, 6};
+        Sample sample = {.boot = early, .at_msec = 90000};
 
         set_clock(NOW);
         start(f);
         timekeeper_note_boot(f->timekeeper, early, 90000, 12);
-        assert_int_equal(f->changed, 1);
-        assert_int_equal(stats(f).estimated, 12);
+        timekeeper_note_boot(f->timekeeper, later, 50000, 3);
+        await_change(f);
+        assert_int_equal(stats(f).estimated, 15);
         assert_int_equal(timekeeper_newest_msec(f->timekeeper), (NOW - 10 * SEC) / MSEC);
+        assert_return_code(timekeeper_resolve(f->timekeeper, &sample), 0);
+        assert_int_equal(sample.at_msec, (NOW - 60 * SEC) / MSEC);
 }
 
 /* Recovery did not say that it is there: it doesn't wait for ever, and its time stays. */
@@ -698,11 +702,50 @@ static void test_boots_unheard_of(void **state)
         f->spooled[0].at_msec = 5000;
         set_clock(NOW);
         start(f);
+        assert_true(at(f, 0) == UINT64_MAX);
+        await_change(f);
         given = at(f, 0);
         assert_int_equal(given, (NOW - 10 * SEC) / MSEC);
         set_clock(NOW + HOUR);
         start(f);
         assert_int_equal(at(f, 0), given);
+}
+
+/* As many boots as there may be, in a file that is full of others. */
+static void test_very_many_boots(void **state)
+{
+        Fixture *f = *state;
+        Boots *boots = NULL;
+        Sample sample;
+        uint8_t id[SAMPLE_BOOT_SIZE] = {0xee};
+
+        assert_return_code(boots_new(&boots, f->folder), 0);
+        for (uint16_t i = 0; i < BOOTS_MAX; i++) {
+                Boot one = {.offset_msec = NOW / MSEC};
+
+                memcpy(one.id, &i, sizeof(i));
+                one.id[15] = 0xff;
+                assert_return_code(boots_add(boots, &one), 0);
+        }
+        assert_return_code(boots_save(boots), 0);
+        boots_free(boots);
+        start(f);
+        for (uint16_t i = 0; i < BOOTS_MAX + 5; i++) {
+                memcpy(id + 1, &i, sizeof(i));
+                timekeeper_note_boot(f->timekeeper, id, 20000, 1);
+        }
+        set_clock(NOW);
+        await_change(f);
+        for (uint16_t i = 0; i < BOOTS_MAX + 5; i++) {
+                memcpy(id + 1, &i, sizeof(i));
+                sample = (Sample){.boot = id, .at_msec = 20000};
+                assert_return_code(timekeeper_resolve(f->timekeeper, &sample), 0);
+                if (i < BOOTS_MAX)
+                        assert_int_equal(
+                                sample.at_msec, (NOW - 10 * SEC - 20 * SEC * (BOOTS_MAX - 1u - i)) / MSEC);
+                else
+                        assert_int_equal(sample.at_msec, 0); /* not for ever in the way */
+        }
 }
 
 static void test_nowhere_to_write(void **state)
@@ -752,6 +795,7 @@ int main(void)
                 TEST(test_boots_after_a_damaged_file),
                 TEST(test_boots_found_late),
                 TEST(test_boots_unheard_of),
+                TEST(test_very_many_boots),
                 TEST(test_nowhere_to_write),
         };
 

@@ -51,6 +51,7 @@ struct Manager {
         SampleTimes *times;
         Timekeeper *timekeeper;
         uint64_t newest_held_msec; /* what is newer has later times */
+        bool reserved;             /* times that wait in the spool */
         Spool *spool;
         Link *link;
         Delivery *delivery;
@@ -69,6 +70,8 @@ struct Manager {
 
 void manager_changed(Manager *manager);
 void manager_counted(Manager *manager);
+/* Something went out of the spool. */
+void manager_confirmed(Manager *manager);
 /* As timekeeper_now(); says when the clock was set back. */
 TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec);
 

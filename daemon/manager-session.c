@@ -145,6 +145,7 @@ static void on_unsuback(int mid, void *userdata)
 
         doubted = delivery_unanswered(manager->delivery) > 0;
         delivery_on_unsuback(manager->delivery, mid);
+        manager_confirmed(manager);
         if (doubted && delivery_unanswered(manager->delivery) == 0 && !manager->session.keep_error) {
                 free(TAKE_PTR(manager->session.last_error));
                 manager_changed(manager);

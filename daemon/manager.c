@@ -35,12 +35,58 @@ void manager_changed(Manager *manager)
         }
 }
 
+/* --- the clock ------------------------------------------------------------------------------------------
+ */
+
+static void on_waiting(const Sample *sample, void *userdata)
+{
+        Manager *manager = userdata;
+        Sample copy = *sample;
+
+        if (timekeeper_resolve(manager->timekeeper, &copy) >= 0)
+                sample_times_reserve_one(manager->times, copy.channel, copy.at_msec);
+}
+
+/* The times that wait in the spool are not given again: it is gone through, as not all of them are in
+ * memory.
+ */
+static void reserve_waiting(Manager *manager)
+{
+        SpoolStats stats;
+        int r;
+
+        spool_get_stats(manager->spool, &stats);
+        manager->reserved = stats.messages > 0;
+        r = sample_times_reserve(manager->times, stats.messages);
+        if (r >= 0 && manager->reserved)
+                r = spool_visit(manager->spool, on_waiting, manager);
+        if (r < 0)
+                log_warning("not all times in the spool could be looked at (%s): one of them might be used "
+                            "twice",
+                        r == -ETIME ? "there are too many" : strerror(-r));
+}
+
+void manager_confirmed(Manager *manager)
+{
+        SpoolStats stats;
+
+        if (!manager->reserved)
+                return;
+        spool_get_stats(manager->spool, &stats);
+        if (stats.messages > 0)
+                return;
+        (void) sample_times_reserve(manager->times, 0);
+        manager->reserved = false;
+}
+
 TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec)
 {
         TimekeeperWord word = timekeeper_now(manager->timekeeper, ret_now_usec, ret_ahead_usec);
 
-        if (word == TIME_KNOWN && !sample_times_clock(manager->times, *ret_now_usec / USEC_PER_MSEC))
+        if (word == TIME_KNOWN && !sample_times_clock(manager->times, *ret_now_usec / USEC_PER_MSEC)) {
                 log_warning("the clock was set back by more than a minute: the new time holds from here on");
+                reserve_waiting(manager);
+        }
         return word;
 }
 

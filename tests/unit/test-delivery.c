@@ -29,6 +29,7 @@ struct Spool {
         int error;
         unsigned reads;
         const char *bad_channel; /* of every tenth */
+        uint64_t held;           /* from here on they wait for the clock; 0: none */
         SpoolReady ready;
         void *ready_userdata;
 };
@@ -51,6 +52,10 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
                                                                     : "even/channel",
                 .data = data,
                 .data_size = spool->data_size};
+        if (spool->held > 0 && sequence >= spool->held) {
+                ret->boot = (const uint8_t *) "0123456789abcdef";
+                ret->at_msec = sequence;
+        }
         memcpy(ret->id, &sequence, sizeof(sequence));
         *ret_sequence = sequence;
         return 1;
@@ -634,6 +639,58 @@ static void test_evicted(void **state)
         assert_non_null(strstr(f->link.first_payload, "\"at\":1700000002501"));
 }
 
+static int on_resolve(Sample *sample, void *userdata)
+{
+        const uint64_t *began_msec = userdata;
+
+        if (*began_msec == 0)
+                return -EAGAIN;
+        sample->at_msec += *began_msec;
+        sample->boot = NULL;
+        return 0;
+}
+
+/* What has no time yet waits, with all behind it, and costs nothing until it has one. */
+static void test_held(void **state)
+{
+        Fixture *f = *state;
+        uint64_t began_msec = 0, iterations, later;
+
+        f->spool.held = 21;
+        begin(f, 30);
+        delivery_set_resolver(f->delivery, on_resolve, &began_msec);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 20);
+        /* Those before it are confirmed all the same. */
+        assert_true(run_until_barriers(f, 1));
+        answer(f, 0);
+        assert_true(run_until_barriers(f, 2));
+        answer(f, 1);
+        assert_int_equal(f->spool.first, 21);
+        /* Asleep: neither more in the spool nor a writable link changes that, nor a new connection. */
+        f->spool.reads = 0;
+        assert_true(sd_event_get_iteration(f->event, &iterations) >= 0);
+        f->spool.end++;
+        delivery_wake(f->delivery);
+        delivery_on_writable(f->delivery);
+        run(f, 300 * USEC_PER_MSEC);
+        assert_true(sd_event_get_iteration(f->event, &later) >= 0);
+        assert_in_range(later - iterations, 0, 70); /* run() itself turns every 5 ms */
+        assert_int_equal(f->spool.reads, 0);
+        delivery_stop(f->delivery);
+        begin(f, 10);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 20);
+
+        began_msec = 1700000000000;
+        delivery_resume(f->delivery);
+        assert_int_equal(f->link.publishes, 20); /* not from within */
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 30);
+        assert_non_null(strstr(f->link.payload, "\"at\":1700000000030"));
+        assert_int_equal(logged, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -653,6 +710,7 @@ int main(void)
                 TEST(test_spool_reads_from_disk),
                 TEST(test_barrier_without_memory),
                 TEST(test_evicted),
+                TEST(test_held),
         };
 
         return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);

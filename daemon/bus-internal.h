@@ -26,18 +26,19 @@ typedef struct BusPace {
 /* Is it to be told now? Else lowers *next_usec to when it will be. */
 bool bus_pace_due(BusPace *pace, uint64_t gap_usec, uint64_t now_usec, uint64_t *next_usec);
 
-#define BUS_MANAGER_TEXTS 7
+#define BUS_MANAGER_TEXTS 8
 
 /* What listeners know of the manager. */
 typedef struct BusManagerShown {
         char *texts[BUS_MANAGER_TEXTS];
         bool secure;
-        uint64_t connected_since_usec;
+        uint64_t connected_since_usec, next_try_usec;
         ManagerCounters counters;
 } BusManagerShown;
 
 /* What listeners know of a sensor. */
 typedef struct BusSensor {
+        const Manager *manager;
         Host *host;
         BusPace prompt, steady;
         HostState state;
@@ -65,7 +66,7 @@ struct Bus {
         uint64_t later_usec;           /* when the second is due; UINT64_MAX: it isn't set */
         BusPace prompt, steady;        /* of the manager */
         BusManagerShown shown;
-        BusSensor *sensors; /* those that changed once */
+        BusSensor *sensors; /* all; pointers into it don't last */
         size_t n_sensors;
 };
 
@@ -73,6 +74,9 @@ struct Bus {
 int bus_append_text(sd_bus_message *message, const char *text);
 /* The error's name with the sentence, or with what r means where there was no memory for one. */
 int bus_fail(sd_bus_error *error, const char *name, const char *sentence, int r);
+
+/* NULL: out of memory. */
+BusSensor *bus_find_sensor(Bus *bus, Host *host);
 
 /* PropertiesChanged for these; names ends with NULL. */
 void bus_tell(Bus *bus, const char *path, const char *interface, const char **names);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "plugd-build.h"
+#include "util/clock.h"
 
 static const char *state_text(const Manager *manager)
 {
@@ -22,6 +23,14 @@ static const char *spool_trouble(const Manager *manager)
         return counters.spool_trouble;
 }
 
+static const char *clock_trouble(const Manager *manager)
+{
+        ManagerCounters counters;
+
+        manager_get_counters(manager, &counters);
+        return counters.clock_trouble;
+}
+
 static const struct {
         const char *name;
         const char *(*get)(const Manager *manager);
@@ -33,6 +42,7 @@ static const struct {
         {"Server", manager_server},
         {"LastError", manager_last_error},
         {"SpoolTrouble", spool_trouble},
+        {"ClockTrouble", clock_trouble},
 };
 
 static const struct {
@@ -44,6 +54,11 @@ static const struct {
         {"Dropped", offsetof(ManagerCounters, dropped)},
         {"SpoolMessages", offsetof(ManagerCounters, spool_messages)},
         {"SpoolBytes", offsetof(ManagerCounters, spool_bytes)},
+        {"Connections", offsetof(ManagerCounters, connections)},
+        {"RoundTrip", offsetof(ManagerCounters, round_trip_usec)},
+        {"Held", offsetof(ManagerCounters, held)},
+        {"Estimated", offsetof(ManagerCounters, estimated)},
+        {"ClockSetBack", offsetof(ManagerCounters, set_back)},
 };
 
 static uint64_t counter(const ManagerCounters *all, size_t index)
@@ -100,6 +115,39 @@ static int get_connected_since(sd_bus *connection _unused_, const char *path _un
         const Bus *bus = userdata;
 
         return sd_bus_message_append(reply, "t", manager_connected_since_usec(bus->manager));
+}
+
+/* The time of day follows the clock; what is compared is when on the clock that doesn't jump. */
+static int get_next_try(sd_bus *connection _unused_, const char *path _unused_,
+        const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
+        sd_bus_error *error _unused_)
+{
+        const Bus *bus = userdata;
+        uint64_t usec = manager_next_try_usec(bus->manager), now_usec = clock_monotonic_usec();
+
+        if (usec > 0)
+                usec = clock_realtime_usec() + (usec > now_usec ? usec - now_usec : 0);
+        return sd_bus_message_append(reply, "t", usec);
+}
+
+/* These change all the time: who wants to know asks. */
+static int get_outlook(sd_bus *connection _unused_, const char *path _unused_,
+        const char *interface _unused_, const char *property, sd_bus_message *reply, void *userdata,
+        sd_bus_error *error _unused_)
+{
+        const Bus *bus = userdata;
+        ManagerOutlook outlook;
+
+        manager_get_outlook(bus->manager, &outlook);
+        if (strcmp(property, "SpoolLimit") == 0)
+                return sd_bus_message_append(reply, "t", outlook.limit_bytes);
+        if (strcmp(property, "SpoolRateSpan") == 0)
+                return sd_bus_message_append(reply, "t", outlook.rate.span_usec / USEC_PER_SEC);
+        if (strcmp(property, "SpoolRate") == 0)
+                return sd_bus_message_append(reply, "d", outlook.rate.bytes);
+        if (strcmp(property, "SpoolMessageRate") == 0)
+                return sd_bus_message_append(reply, "d", outlook.rate.messages);
+        return sd_bus_message_append(reply, "d", outlook.hours);
 }
 
 /* --- doing -------------------------------------------------------------------------------------------- */
@@ -166,12 +214,24 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("LastError", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Secure", "b", get_secure, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ConnectedSince", "t", get_connected_since, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NextTry", "t", get_next_try, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Connections", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RoundTrip", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Published", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Confirmed", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Dropped", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SpoolMessages", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SpoolBytes", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("SpoolLimit", "t", get_outlook, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("SpoolHours", "d", get_outlook, 0, 0),
+        SD_BUS_PROPERTY("SpoolRate", "d", get_outlook, 0, 0),
+        SD_BUS_PROPERTY("SpoolMessageRate", "d", get_outlook, 0, 0),
+        SD_BUS_PROPERTY("SpoolRateSpan", "t", get_outlook, 0, 0),
         SD_BUS_PROPERTY("SpoolTrouble", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Held", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Estimated", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ClockSetBack", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ClockTrouble", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_METHOD_WITH_ARGS("Publish", SD_BUS_ARGS("s", channel, "s", json), SD_BUS_RESULT("s", id),
                 method_publish, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
@@ -202,6 +262,7 @@ bool bus_manager_differs(const Bus *bus)
                 if (text_differs(bus, i))
                         return true;
         return bus->shown.secure != manager_secure(bus->manager) ||
+               bus->shown.next_try_usec != manager_next_try_usec(bus->manager) ||
                bus->shown.connected_since_usec != manager_connected_since_usec(bus->manager);
 }
 
@@ -210,6 +271,7 @@ static size_t show_prompt(Bus *bus, const char **names, size_t n)
 {
         bool secure = manager_secure(bus->manager);
         uint64_t since_usec = manager_connected_since_usec(bus->manager);
+        uint64_t next_usec = manager_next_try_usec(bus->manager);
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 if (text_differs(bus, i)) {
@@ -221,8 +283,11 @@ static size_t show_prompt(Bus *bus, const char **names, size_t n)
                 names[n++] = "Secure";
         if (bus->shown.connected_since_usec != since_usec)
                 names[n++] = "ConnectedSince";
+        if (bus->shown.next_try_usec != next_usec)
+                names[n++] = "NextTry";
         bus->shown.secure = secure;
         bus->shown.connected_since_usec = since_usec;
+        bus->shown.next_try_usec = next_usec;
         return n;
 }
 
@@ -234,21 +299,26 @@ static size_t show_counters(Bus *bus, const char **names, size_t n)
         for (size_t i = 0; i < ELEMENTSOF(counters); i++)
                 if (counter(&now, i) != counter(&bus->shown.counters, i))
                         names[n++] = counters[i].name;
+        /* The spool may have given up messages of any sensor. */
+        if (now.dropped != bus->shown.counters.dropped)
+                for (size_t i = 0; i < bus->n_sensors; i++)
+                        bus->sensors[i].steady.dirty = true;
         bus->shown.counters = now;
-        bus->shown.counters.spool_trouble = NULL; /* borrowed, and among the texts */
+        /* Borrowed, and among the texts. */
+        bus->shown.counters.spool_trouble = bus->shown.counters.clock_trouble = NULL;
         return n;
 }
 
 void bus_manager_show(Bus *bus)
 {
-        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 3];
+        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 4];
 
         show_counters(bus, names, show_prompt(bus, names, 0));
 }
 
 void bus_manager_flush(Bus *bus, uint64_t now_usec, uint64_t *next_usec)
 {
-        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 3] = {};
+        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 4] = {};
         bool prompt = bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec);
         bool steady = bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec);
         size_t n = 0;

@@ -36,7 +36,6 @@ static const struct {
 } counters[] = {
         {"LastSampleAt", host_last_sample_usec},
         {"Samples", host_samples},
-        {"Dropped", host_dropped},
 };
 
 static const struct {
@@ -48,12 +47,23 @@ static const struct {
         {WIRE_SANDBOX_LANDLOCK, "landlock"},
 };
 
+/* The userdata of every property and method. */
+static Host *sensor_host(void *userdata)
+{
+        return ((BusSensor *) userdata)->host;
+}
+
+static uint64_t sensor_dropped(const BusSensor *sensor)
+{
+        return manager_host_dropped(sensor->manager, sensor->host);
+}
+
 static int get_text(sd_bus *connection _unused_, const char *path _unused_, const char *interface _unused_,
         const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
 {
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 if (strcmp(texts[i].name, property) == 0)
-                        return bus_append_text(reply, texts[i].get(userdata));
+                        return bus_append_text(reply, texts[i].get(sensor_host(userdata)));
         return -ENOENT;
 }
 
@@ -63,22 +73,29 @@ static int get_counter(sd_bus *connection _unused_, const char *path _unused_,
 {
         for (size_t i = 0; i < ELEMENTSOF(counters); i++)
                 if (strcmp(counters[i].name, property) == 0)
-                        return sd_bus_message_append(reply, "t", counters[i].get(userdata));
+                        return sd_bus_message_append(reply, "t", counters[i].get(sensor_host(userdata)));
         return -ENOENT;
+}
+
+static int get_dropped(sd_bus *connection _unused_, const char *path _unused_,
+        const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
+        sd_bus_error *error _unused_)
+{
+        return sd_bus_message_append(reply, "t", sensor_dropped(userdata));
 }
 
 static int get_restarts(sd_bus *connection _unused_, const char *path _unused_,
         const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
         sd_bus_error *error _unused_)
 {
-        return sd_bus_message_append(reply, "u", host_restarts(userdata));
+        return sd_bus_message_append(reply, "u", host_restarts(sensor_host(userdata)));
 }
 
 static int get_process_id(sd_bus *connection _unused_, const char *path _unused_,
         const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
         sd_bus_error *error _unused_)
 {
-        return sd_bus_message_append(reply, "u", (uint32_t) host_pid(userdata));
+        return sd_bus_message_append(reply, "u", (uint32_t) host_pid(sensor_host(userdata)));
 }
 
 static int get_sandbox(sd_bus *connection _unused_, const char *path _unused_,
@@ -88,7 +105,7 @@ static int get_sandbox(sd_bus *connection _unused_, const char *path _unused_,
         int r = sd_bus_message_open_container(reply, 'a', "s");
 
         for (size_t i = 0; i < ELEMENTSOF(sandbox) && r >= 0; i++)
-                if (host_sandbox(userdata) & sandbox[i].bit)
+                if (host_sandbox(sensor_host(userdata)) & sandbox[i].bit)
                         r = sd_bus_message_append(reply, "s", sandbox[i].name);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
@@ -136,7 +153,7 @@ static int get_values(sd_bus *connection _unused_, const char *path _unused_, co
         const char *property _unused_, sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
 {
         size_t n;
-        const HostChannel *channels = host_channels(userdata, &n);
+        const HostChannel *channels = host_channels(sensor_host(userdata), &n);
         int r = sd_bus_message_open_container(reply, 'a', "{sv}");
 
         for (size_t i = 0; i < n && r >= 0; i++) {
@@ -157,7 +174,7 @@ static int get_units(sd_bus *connection _unused_, const char *path _unused_, con
         const char *property _unused_, sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
 {
         size_t n;
-        const HostChannel *channels = host_channels(userdata, &n);
+        const HostChannel *channels = host_channels(sensor_host(userdata), &n);
         int r = sd_bus_message_open_container(reply, 'a', "{ss}");
 
         for (size_t i = 0; i < n && r >= 0; i++)
@@ -170,7 +187,7 @@ static int get_types(sd_bus *connection _unused_, const char *path _unused_, con
         const char *property _unused_, sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
 {
         size_t n;
-        const HostChannel *channels = host_channels(userdata, &n);
+        const HostChannel *channels = host_channels(sensor_host(userdata), &n);
         int r = sd_bus_message_open_container(reply, 'a', "{ss}");
 
         for (size_t i = 0; i < n && r >= 0; i++)
@@ -182,7 +199,7 @@ static int get_interval(sd_bus *connection _unused_, const char *path _unused_,
         const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
         sd_bus_error *error _unused_)
 {
-        return sd_bus_message_append(reply, "d", host_interval(userdata));
+        return sd_bus_message_append(reply, "d", host_interval(sensor_host(userdata)));
 }
 
 /* --- doing -------------------------------------------------------------------------------------------- */
@@ -197,24 +214,25 @@ static int set_interval(sd_bus *connection _unused_, const char *path _unused_,
         r = sd_bus_message_read(message, "d", &interval_sec);
         if (r < 0)
                 return r;
-        r = isfinite(interval_sec) ? host_set_interval(userdata, interval_sec) : -ERANGE;
+        r = isfinite(interval_sec) ? host_set_interval(sensor_host(userdata), interval_sec) : -ERANGE;
         if (r == -ERANGE || r == -EINVAL)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                        "the interval of sensor \"%s\" can be 0.001 to 86400 s, not %g", host_name(userdata),
-                        interval_sec);
+                        "the interval of sensor \"%s\" can be 0.001 to 86400 s, not %g",
+                        host_name(sensor_host(userdata)), interval_sec);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                        "cannot set the interval of sensor \"%s\": %s", host_name(userdata), strerror(-r));
+                        "cannot set the interval of sensor \"%s\": %s", host_name(sensor_host(userdata)),
+                        strerror(-r));
         return 0;
 }
 
 static int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
-        int r = host_restart(userdata);
+        int r = host_restart(sensor_host(userdata));
 
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "cannot restart sensor \"%s\": %s",
-                        host_name(userdata),
+                        host_name(sensor_host(userdata)),
                         r == -ESHUTDOWN ? "plugd is stopping"
                         : r == -EBUSY   ? "the kernel doesn't let go of its worker yet"
                                         : strerror(-r));
@@ -232,7 +250,7 @@ static const sd_bus_vtable sensor_vtable[] = {
         SD_BUS_PROPERTY("Types", "a{ss}", get_types, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LastSampleAt", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Samples", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Dropped", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Dropped", "t", get_dropped, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Restarts", "u", get_restarts, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ProcessId", "u", get_process_id, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Sandbox", "as", get_sandbox, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -249,7 +267,8 @@ static int find_sensor(sd_bus *connection _unused_, const char *path, const char
         void *userdata, void **ret_found, sd_bus_error *error _unused_)
 {
         static const char prefix[] = BUS_SENSORS_PATH "/";
-        const Bus *bus = userdata;
+        BusSensor *sensor;
+        Bus *bus = userdata;
         Host *host;
 
         if (strncmp(path, prefix, strlen(prefix)) != 0)
@@ -257,7 +276,10 @@ static int find_sensor(sd_bus *connection _unused_, const char *path, const char
         host = manager_find_host(bus->manager, path + strlen(prefix));
         if (!host)
                 return 0;
-        *ret_found = host;
+        sensor = bus_find_sensor(bus, host);
+        if (!sensor)
+                return -ENOMEM;
+        *ret_found = sensor;
         return 1;
 }
 
@@ -342,11 +364,11 @@ static size_t show_steady(BusSensor *sensor, const char **names, size_t n)
         }
         if (sensor->last_sample_usec != host_last_sample_usec(host))
                 names[n++] = "LastSampleAt";
-        if (sensor->dropped != host_dropped(host))
+        if (sensor->dropped != sensor_dropped(sensor))
                 names[n++] = "Dropped";
         sensor->samples = host_samples(host);
         sensor->last_sample_usec = host_last_sample_usec(host);
-        sensor->dropped = host_dropped(host);
+        sensor->dropped = sensor_dropped(sensor);
         return n;
 }
 

@@ -102,7 +102,7 @@ static void bus_mark(Bus *bus, BusPace *pace, uint64_t gap_usec)
                 bus_flush_at(bus, pace->told_usec + gap_usec);
 }
 
-static BusSensor *bus_find_sensor(Bus *bus, Host *host)
+BusSensor *bus_find_sensor(Bus *bus, Host *host)
 {
         BusSensor *sensors;
 
@@ -113,7 +113,7 @@ static BusSensor *bus_find_sensor(Bus *bus, Host *host)
         if (!sensors)
                 return NULL;
         bus->sensors = sensors;
-        bus->sensors[bus->n_sensors] = (BusSensor){.host = host};
+        bus->sensors[bus->n_sensors] = (BusSensor){.manager = bus->manager, .host = host};
         return &bus->sensors[bus->n_sensors++];
 }
 

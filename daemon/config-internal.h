@@ -20,6 +20,10 @@
 #define CONFIG_SENSORS_MAX 256
 #define CONFIG_NOTES_MAX 100 /* mistakes that are told one by one */
 
+/* What the spool and each sensor have in common: SpoolPolicy. */
+#define CONFIG_TTL_MAX (3650.0 * 86400)       /* s */
+#define CONFIG_WHEN_FULL "oldest|newest|thin" /* as SpoolFull */
+
 /* --- the tables ---------------------------------------------------------------------------------------- */
 
 typedef struct ConfigReader ConfigReader;

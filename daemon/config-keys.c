@@ -280,6 +280,11 @@ static const ConfigKey spool_keys[] = {
         {"memory", CONFIG_KEY_SIZE, TO(spool.memory), .fallback = "4M", .min = 256 * KIB, .max = GIB},
         {"sync", CONFIG_KEY_DURATION, TO(spool.sync_usec), .fallback = "5", .min = 0.1, .max = 3600,
                 .unit = "s"},
+        {"priority", CONFIG_KEY_INTEGER, TO(spool.policy.priority), .fallback = "5", .max = 9},
+        {"ttl", CONFIG_KEY_DURATION, TO(spool.policy.ttl_usec), .fallback = "0", .max = CONFIG_TTL_MAX,
+                .unit = "s"},
+        {"when_full", CONFIG_KEY_CHOICE, TO(spool.policy.when_full), .fallback = "oldest",
+                .choices = CONFIG_WHEN_FULL},
         {0},
 };
 
@@ -288,6 +293,8 @@ static const ConfigKey delivery_keys[] = {
                 .choices = "none|barrier"},
         {"confirm_timeout", CONFIG_KEY_DURATION, TO(delivery.timeout_usec), .fallback = "20", .min = 1,
                 .max = 300, .unit = "s"},
+        {"drain_rate", CONFIG_KEY_NUMBER, TO(delivery.drain_rate), .fallback = "0", .min = 0, .max = 1000000,
+                .unit = "messages/s"},
         {0},
 };
 

@@ -51,6 +51,10 @@ const ConfigKey config_sensor_keys[] = {
                 .unit = "s"},
         {"rate_limit", CONFIG_KEY_NUMBER, TO(rate_limit), .fallback = "1000", .min = 0, .max = 1000000,
                 .unit = "samples/s"},
+        /* Without defaults of their own: take_sensor() begins with the spool's. */
+        {"priority", CONFIG_KEY_INTEGER, TO(policy.priority), .max = 9},
+        {"ttl", CONFIG_KEY_DURATION, TO(policy.ttl_usec), .max = CONFIG_TTL_MAX, .unit = "s"},
+        {"when_full", CONFIG_KEY_CHOICE, TO(policy.when_full), .choices = CONFIG_WHEN_FULL},
         {0},
 };
 
@@ -257,8 +261,8 @@ static void check_double(ConfigReader *reader, const config_setting_t *group, co
 
 static void take_sensor(ConfigReader *reader, const config_setting_t *group)
 {
-        SensorConfig *sensors, sensor = {0};
         Config *config = reader->config;
+        SensorConfig *sensors, sensor = {.policy = config->spool.policy};
 
         for (const ConfigKey *key = config_sensor_keys; key->name; key++)
                 config_take_key(reader, group, key, &sensor);

@@ -15,6 +15,9 @@
 #define LINK_SEND_BUFFER (64 * 1024)
 #define LINK_SILENCE_MSEC 20000
 
+/* How long after the keepalive a peer has to be heard. A test has less patience. */
+extern uint64_t link_pong_usec;
+
 /* A copy of its own; HOST:PORT for sentences, NULL when out of memory. */
 int server_copy(ServerConfig *ret, const ServerConfig *server);
 void server_deinit(ServerConfig *server);

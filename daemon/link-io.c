@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "link-internal.h"
+#include "util/clock.h"
 #include "util/text.h"
 
 /*
@@ -18,17 +19,24 @@
  */
 
 #define MISC_USEC USEC_PER_SEC
+#define AWAY_USEC (2 * USEC_PER_SEC) /* between two looks; what is beyond is our own absence */
+
+/* libmosquitto pings when nothing has gone out, or nothing has come in, for the keepalive; whether there is
+ * an answer it looks only after another keepalive. Together with on_misc()'s pace this makes 20 s. */
+uint64_t link_pong_usec = 18 * USEC_PER_SEC;
 
 struct Connection {
         struct mosquitto *client;
         Link *link; /* NULL: closed, to be freed once libmosquitto has returned */
         int fd;
         sd_event_source *io, *misc, *lost;
-        bool busy;      /* inside libmosquitto */
-        bool politely;  /* how it was closed */
-        bool congested; /* the event source waits for room */
-        bool broken;    /* told, or about to be */
-        char *trouble;  /* why */
+        uint64_t silent_usec; /* for how long nothing has come, up to … */
+        uint64_t heard_usec;  /* … then (CLOCK_MONOTONIC) */
+        bool busy;            /* inside libmosquitto */
+        bool politely;        /* how it was closed */
+        bool congested;       /* the event source waits for room */
+        bool broken;          /* told, or about to be */
+        char *trouble;        /* why */
         TlsTrouble tls;
 };
 
@@ -68,8 +76,9 @@ static void explain_loss(Connection *connection, int r, int error)
         if (words)
                 connection->trouble = words;
         else if (r == MOSQ_ERR_KEEPALIVE)
-                connection->trouble = text_printf(
-                        "%s did not answer a ping within %u s", server->host, server->keepalive_sec);
+                connection->trouble = text_printf("nothing has come from %s for %u s, not even the answer "
+                                                  "to a ping: the network or the server is gone",
+                        server->host, (unsigned) (connection->silent_usec / USEC_PER_SEC));
         else if (r == MOSQ_ERR_PROTOCOL || r == MOSQ_ERR_MALFORMED_PACKET)
                 connection->trouble = text_printf("%s sent something that is not MQTT 3.1.1", server->host);
         else if (error == ETIMEDOUT)
@@ -130,6 +139,24 @@ static void settle(Connection *connection, int r, int error)
                 watch(connection, !connection->congested);
 }
 
+static void hear(Connection *connection)
+{
+        connection->silent_usec = 0;
+        connection->heard_usec = clock_monotonic_usec();
+}
+
+/* Has nothing come for so long that a ping must have been answered since? Where we were held up and asked
+ * nothing, a peer is not judged by its silence. */
+static bool is_silent(Connection *connection)
+{
+        uint64_t now_usec = clock_monotonic_usec(), silent_usec = now_usec - connection->heard_usec;
+
+        connection->silent_usec += MIN(silent_usec, AWAY_USEC);
+        connection->heard_usec = now_usec;
+        return connection->silent_usec >=
+               link_server(connection->link)->keepalive_sec * USEC_PER_SEC + link_pong_usec;
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
         Connection *connection = userdata;
@@ -137,6 +164,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
 
         (void) source;
         (void) fd;
+        if (events & EPOLLIN)
+                hear(connection);
         connection->busy = true;
         errno = 0; /* libmosquitto looks at what an earlier call left there */
         if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
@@ -152,15 +181,17 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
 static int on_misc(sd_event_source *source, uint64_t usec, void *userdata)
 {
         Connection *connection = userdata;
+        bool silent;
         int r;
 
         (void) usec;
         (void) sd_event_source_set_time_relative(source, MISC_USEC);
         (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        silent = is_silent(connection);
         connection->busy = true;
         errno = 0;
         r = mosquitto_loop_misc(connection->client);
-        settle(connection, r, errno);
+        settle(connection, r == MOSQ_ERR_SUCCESS && silent ? MOSQ_ERR_KEEPALIVE : r, errno);
         return 0;
 }
 
@@ -226,6 +257,7 @@ int connection_new(Connection **ret, sd_event *event, struct mosquitto *client, 
                 return r;
         }
         connection->client = client;
+        hear(connection); /* CONNACK */
         mosquitto_user_data_set(client, connection);
         mosquitto_connect_callback_set(client, NULL);
         mosquitto_log_callback_set(client, on_log);

@@ -32,7 +32,7 @@ struct Link {
         sd_event_source *ended; /* of the attempt */
         sd_event_source *timer;
         Backoff outage, refusal;
-        uint64_t up_realtime_usec, up_usec;
+        uint64_t up_realtime_usec, up_usec, connections;
         bool answered; /* this connection has answered something that was asked */
         bool failed;   /* its user gave it up */
         bool ipv4;     /* silence by IPv6: try without */
@@ -125,6 +125,7 @@ static int on_ended(sd_event_source *source, int fd, uint32_t events, void *user
         link->state = LINK_UP;
         link->up_realtime_usec = clock_realtime_usec();
         link->up_usec = clock_monotonic_usec();
+        link->connections++;
         link->answered = link->failed = false;
         backoff_reset(&link->refusal);
         if (link->handler->on_up)
@@ -351,6 +352,11 @@ LinkState link_state(const Link *link)
 uint64_t link_up_since_usec(const Link *link)
 {
         return link->up_realtime_usec;
+}
+
+uint64_t link_connections(const Link *link)
+{
+        return link->connections;
 }
 
 int link_publish(Link *link, const char *topic, const void *payload, size_t size)

@@ -5,7 +5,8 @@
  * The link: one MQTT connection, kept up. Alone sees libmosquitto. Each attempt, from the name to CONNACK,
  * runs in a thread of its own; a connection that is logged in lives in the event loop. The link retries by
  * itself: outages after 1 s doubling to 2 min, refusals (CONNACK 1, 2, 4, 5) after 5 s doubling to 10 min,
- * both with jitter; after a connection that worked, no longer than it had worked. Its user says who to be (a
+ * both with jitter; after a connection that worked, no longer than it had worked. A peer of which nothing is
+ * heard, not even the answer to a ping, is given up within keepalive + 20 s. Its user says who to be (a
  * profile) and hears what happens (a handler). MQTT 3.1.1, clean session, QoS 0. Ignores SIGPIPE for the
  * process.
  */
@@ -72,6 +73,7 @@ void link_reconnect(Link *link);
 
 LinkState link_state(const Link *link);
 uint64_t link_up_since_usec(const Link *link); /* realtime; 0 when not up */
+uint64_t link_connections(const Link *link);   /* logins that worked, whoever's; since the start */
 
 /* Only while LINK_UP; -ENOTCONN otherwise. -EINVAL: no topic to publish or subscribe to, -EMSGSIZE. */
 int link_publish(Link *link, const char *topic, const void *payload, size_t size);

@@ -29,8 +29,9 @@ typedef struct Session {
         char *last_error;
         bool keep_error; /* also when online: it is about something else */
         Verdict verdict;
-        bool up;      /* logged in */
-        bool unsaved; /* the answer of an enrolment is in memory only */
+        bool up;                /* logged in */
+        bool unsaved;           /* the answer of an enrolment is in memory only */
+        uint64_t next_try_usec; /* CLOCK_MONOTONIC; what is past is over */
 
         /* Of the connection under way; the will's time is the newer, by 1 ms. */
         char *client_id, *will_topic;
@@ -53,6 +54,7 @@ struct Manager {
         uint64_t newest_held_msec; /* what is newer has later times */
         bool reserved;             /* times that wait in the spool */
         Spool *spool;
+        Rate rate; /* of what comes into it; CLOCK_BOOTTIME */
         Link *link;
         Delivery *delivery;
         Enrol *enrol;

@@ -33,6 +33,7 @@ static void say_retry(Manager *manager, const char *what, const char *text, uint
         bool news = !manager->session.last_error || strcmp(manager->session.last_error, text) != 0;
         char duration[48];
 
+        manager->session.next_try_usec = retry_usec > 0 ? clock_monotonic_usec() + retry_usec : 0;
         if (retry_usec == 0) { /* asked for */
                 log_info("%s%s", what, text);
                 return manager_changed(manager);
@@ -94,6 +95,7 @@ static int on_profile(LinkProfile *ret, void *userdata)
                 .will_payload = session->will.data,
                 .will_size = session->will.size,
         };
+        session->next_try_usec = 0;
         manager_changed(manager); /* State: connecting */
         return 0;
 }
@@ -175,6 +177,7 @@ static void log_in(Manager *manager)
 
         enrol_stop(manager->enrol);
         session->verdict = VERDICT_NONE;
+        session->next_try_usec = 0;
         free(session->client_id);
         free(session->will_topic);
         session->client_id = topic_client_id(session->hwid, device->name);
@@ -267,7 +270,10 @@ static void on_enrolment_end(LinkEnd end, const char *text, uint64_t retry_usec,
 
 static void on_enrolment_attempt(void *userdata)
 {
-        manager_changed(userdata); /* State: enrolling */
+        Manager *manager = userdata;
+
+        manager->session.next_try_usec = 0;
+        manager_changed(manager); /* State: enrolling */
 }
 
 static const EnrolHandler enrol_handler = {
@@ -283,6 +289,7 @@ static void forget_outcome(Manager *manager)
 {
         manager->session.keep_error = false;
         manager->session.verdict = VERDICT_NONE;
+        manager->session.next_try_usec = 0;
         free(TAKE_PTR(manager->session.last_error));
         manager_changed(manager);
 }
@@ -459,6 +466,13 @@ const char *manager_server(const Manager *manager)
 const char *manager_last_error(const Manager *manager)
 {
         return manager->session.last_error ? manager->session.last_error : "";
+}
+
+uint64_t manager_next_try_usec(const Manager *manager)
+{
+        uint64_t usec = manager->session.next_try_usec;
+
+        return !manager->session.up && !manager->stopping && usec > clock_monotonic_usec() ? usec : 0;
 }
 
 bool manager_secure(const Manager *manager)

@@ -132,6 +132,14 @@ static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_mse
                 sample->channel, (double) ahead_msec / 1000);
 }
 
+#define RECORD_OVERHEAD 42 /* bytes of a record beside its texts, about */
+
+static void count_stored(Manager *manager, const Sample *sample)
+{
+        rate_count(&manager->rate, clock_boottime_usec(), 1,
+                RECORD_OVERHEAD + strlen(sample->sensor) + strlen(sample->channel) + sample->data_size);
+}
+
 /* What a sensor read is kept in memory where nothing else is left; who publishes is told that it isn't safe.
  */
 typedef int (*Append)(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
@@ -179,7 +187,8 @@ static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append a
                 return r;
         if (sample->boot)
                 timekeeper_note_boot(manager->timekeeper, sample->boot, sample->at_msec, 1);
-        delivery_wake(manager->delivery);
+        count_stored(manager, sample);
+        delivery_take(manager->delivery, sequence, sample);
         manager_counted(manager);
         return 0;
 }
@@ -276,6 +285,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
         manager->event = sd_event_ref(event);
         manager->paths = paths;
         manager->config = config;
+        rate_init(&manager->rate, clock_boottime_usec());
 
         manager->times = sample_times_new();
         if (!manager->times)
@@ -436,12 +446,31 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
                 .dropped = dropped,
                 .spool_messages = spool.messages,
                 .spool_bytes = spool.bytes,
+                .connections = link_connections(manager->link),
+                .round_trip_usec = delivery.round_trip_usec,
                 .spool_trouble = spool.trouble,
                 .held = MIN(time.held, spool.messages),
                 .estimated = time.estimated,
                 .set_back = sample_times_set_back(manager->times),
                 .clock_trouble = time.trouble,
         };
+}
+
+void manager_get_outlook(const Manager *manager, ManagerOutlook *ret)
+{
+        uint64_t limit = manager->config->spool.max_size;
+        SpoolStats spool;
+
+        spool_get_stats(manager->spool, &spool);
+        *ret = (ManagerOutlook){.limit_bytes = limit};
+        rate_get(&manager->rate, clock_boottime_usec(), &ret->rate);
+        ret->hours = rate_hours(&ret->rate, limit > spool.bytes ? limit - spool.bytes : 0);
+}
+
+uint64_t manager_host_dropped(const Manager *manager, const Host *host)
+{
+        (void) manager;
+        return host_dropped(host);
 }
 
 size_t manager_n_hosts(const Manager *manager)

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "host.h"
 #include "paths.h"
+#include "rate.h"
 #include "sample.h"
 #include "util/macros.h"
 
@@ -62,19 +63,33 @@ const char *manager_last_error(const Manager *manager);        /* "" if none */
 bool manager_secure(const Manager *manager);                   /* connected, and by TLS */
 uint64_t manager_connected_since_usec(const Manager *manager); /* 0 when offline */
 
+/* CLOCK_MONOTONIC when it is tried again to connect or to enrol; 0: now, or not at all. */
+uint64_t manager_next_try_usec(const Manager *manager);
+
 typedef struct ManagerCounters {
         uint64_t published, confirmed, dropped, spool_messages, spool_bytes;
-        const char *spool_trouble; /* "" if none */
-        uint64_t held;             /* messages that wait in the spool until the clock is set */
-        uint64_t estimated;        /* messages whose time is an estimate, since the start */
-        uint64_t set_back; /* how often the clock was set back by more than a minute, since the start */
-        const char *clock_trouble; /* "" if none; borrowed until the next call */
+        uint64_t connections, round_trip_usec; /* logins; of the last barrier, 0: none yet */
+        uint64_t held;                         /* samples that wait for the clock to be set */
+        uint64_t estimated;                    /* … whose time had to be estimated */
+        uint64_t set_back;                     /* how often the clock was set back by more than a minute */
+        const char *spool_trouble;             /* "" if none */
+        const char *clock_trouble;             /* "" if none; borrowed until the next call */
 } ManagerCounters;
 void manager_get_counters(const Manager *manager, ManagerCounters *ret);
+
+/* How long the spool will hold, if nothing is delivered and as much comes in as in the last day. */
+typedef struct ManagerOutlook {
+        uint64_t limit_bytes;
+        RateMean rate; /* of what came into the spool */
+        double hours;  /* -1: nothing comes, or plugd runs for less than a minute */
+} ManagerOutlook;
+void manager_get_outlook(const Manager *manager, ManagerOutlook *ret);
 
 size_t manager_n_hosts(const Manager *manager);
 Host *manager_host(const Manager *manager, size_t index);
 Host *manager_find_host(const Manager *manager, const char *name); /* NULL: none */
+/* Of its messages: what the host did not take, and what the spool gave up. */
+uint64_t manager_host_dropped(const Manager *manager, const Host *host);
 
 /* --- what there is to do ---------------------------------------------------------------------------------
  */

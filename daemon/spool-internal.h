@@ -11,7 +11,7 @@
  *   spool-writer.c   how records get into segments of the state tier, and synced
  *   spool-disk.c     the thread that does everything slow on the state tier, one job at a time
  *   spool-flush.c    what goes to the disk and when; eviction; trouble with the disk
- *   spool-read.c     the cursor
+ *   spool-read.c     the cursors, one a lane
  *   spool-open.c     opening, and how the two tiers fit together
  *   spool.c          the object: append, confirm, close
  *
@@ -23,6 +23,7 @@
 
 #include <sys/types.h>
 
+#include "ranges.h"
 #include "spool.h"
 #include "util/backoff.h"
 #include "util/bytes.h"
@@ -32,7 +33,7 @@
 #define SEQUENCE_MAX (UINT64_C(1) << 62)
 #define SEGMENT_HEADER_SIZE 32
 #define SEGMENT_FILE_MAX (UINT32_C(512) << 20) /* what is larger isn't ours */
-#define POSITION_NAME "confirmed" /* in the runtime (or spare) folder: how far all is confirmed */
+#define POSITION_NAME "confirmed"              /* in the runtime (or spare) folder: what is confirmed */
 
 /*
  * A segment file: a header (magic, version, first sequence number, CRC), then records, in ascending order of
@@ -262,14 +263,16 @@ typedef struct DiskJob {
         size_t n_remove;
 
         bool fetch; /* part of a segment into memory */
+        SpoolLane fetch_lane;
         uint64_t fetch_first;
         Reader fetched;
         int fetch_result;
 
         DiskSource sources[DISK_SOURCES_MAX]; /* are appended and synced */
         size_t n_sources;
-        uint64_t skip; /* but not what is confirmed: up to here */
-        uint64_t last; /* the last of the sources' numbers */
+        uint64_t skip;       /* but not what is confirmed: up to here … */
+        Ranges skip_islands; /* … and these */
+        uint64_t last;       /* the last of the sources' numbers */
         Segment written[DISK_WRITTEN_MAX];
         size_t n_written;
         size_t unreadable; /* sources that could not be read to their end */
@@ -304,18 +307,31 @@ typedef struct AgeMark {
 
 /* Where a record ended that has been read: so that confirming is exact without looking again. */
 typedef struct ReadMark {
-        uint64_t sequence, segment;
+        uint64_t sequence;
+        uint64_t segment : 63, state : 1; /* which tier's */
         uint32_t end, count;
 } ReadMark;
 
 #define AGE_MARKS 16
-#define READ_MARKS 4096 /* a power of two */
+#define READ_MARKS 2048 /* a power of two; more than are on their way in a lane */
+
+typedef enum Fetch { FETCH_NONE, FETCH_WANTED, FETCH_RUNNING, FETCH_DONE } Fetch;
 
 typedef struct Cursor {
         const Tier *tier; /* whose segment is in the reader; NULL: none */
         uint64_t segment;
         int fd; /* state tier without a ready callback */
         Reader reader;
+        bool resting;
+
+        Fetch fetch; /* what the disk is asked for */
+        uint64_t fetch_segment;
+        uint32_t fetch_offset, fetch_need, fetch_end;
+        int fetch_result;
+        Reader fetched;
+
+        ReadMark *reads; /* a ring, from first_read to next_read */
+        size_t first_read, next_read;
 } Cursor;
 
 struct Spool {
@@ -332,7 +348,8 @@ struct Spool {
         Tier spare; /* only the folder: its segments are in the runtime tier's list */
         uint32_t runtime_segment_size, state_segment_size;
         uint64_t next;      /* number of the next record */
-        uint64_t confirmed; /* up to here */
+        uint64_t confirmed; /* up to here, and … */
+        Ranges islands;     /* … these as well: what was new went out beside what had waited */
         uint64_t moved;     /* up to here nothing is needed in the runtime tier */
         /* Messages in the state directory that wait for the next start, as it could not be opened at this
          * one. Until then it has to be kept in the position file that they aren't confirmed. */
@@ -344,14 +361,7 @@ struct Spool {
         AgeMark ages[AGE_MARKS];
         size_t n_ages;
 
-        Cursor cursor;
-        ReadMark *reads; /* a ring, from first_read to next_read */
-        size_t first_read, next_read;
-        enum { FETCH_NONE, FETCH_WANTED, FETCH_RUNNING, FETCH_DONE } fetch;
-        uint64_t fetch_segment;
-        uint32_t fetch_offset, fetch_need, fetch_end;
-        int fetch_result;
-        Reader fetched;
+        Cursor cursors[SPOOL_LANES];
 
         Disk *disk;
         uint64_t *remove; /* segments for the disk to remove */
@@ -375,10 +385,32 @@ struct Spool {
         char *trouble, *runtime_trouble, *strays_trouble;
 };
 
+/* Up to where everything behind this number is confirmed. */
+static inline uint64_t spool_reach(const Spool *spool, uint64_t sequence)
+{
+        return ranges_reach(&spool->islands, MAX(sequence, spool->confirmed));
+}
+
 static inline uint64_t spool_floor(const Spool *spool) /* of the runtime tier */
 {
-        return MAX(spool->confirmed, spool->moved);
+        return spool_reach(spool, spool->moved);
 }
+
+/* Is nothing in this segment needed any more? */
+static inline bool spool_is_gone(const Spool *spool, const Tier *tier, const Segment *segment)
+{
+        uint64_t gone = tier == &spool->runtime ? MAX(segment->head_last, spool->moved) : segment->head_last;
+
+        return spool_reach(spool, gone) >= segment->last;
+}
+
+/* What in it is needed still; bytes roughly. Exact as long as no number is missing but of what is confirmed;
+ * 0 when all is. */
+void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
+        uint64_t *ret_bytes);
+
+/* spool.c */
+void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last);
 
 /* spool-flush.c */
 void spool_plan(Spool *spool);          /* starts what is due, or sets the timer */
@@ -399,11 +431,13 @@ void position_save(Spool *spool);
 
 /* spool-read.c */
 void cursor_deinit(Cursor *cursor);
-void spool_confirm_reads(Spool *spool, uint64_t sequence);
+void spool_confirm_reads(Spool *spool);
+void spool_fetched(Spool *spool, DiskJob *job); /* takes what the disk has read */
+bool spool_has_fetched(const Spool *spool);
 
 /* spool-open.c */
-#define POSITION_SIZE 20
-void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed);
+#define POSITION_MAX (8 + 8 + 4 + RANGES_MAX * 16 + 4)
+size_t position_encode(uint8_t out[static POSITION_MAX], uint64_t confirmed, const Ranges *islands);
 int spool_open(Spool *spool, const char *runtime_directory, char **ret_error);
 void spool_check_memory(Spool *spool);
 void spool_take_recovery(Spool *spool, Recovery *recovery);

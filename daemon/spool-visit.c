@@ -14,12 +14,13 @@
 #define VISIT_USEC (5 * USEC_PER_SEC)
 
 static int visit_segment(
-        const Tier *tier, const Segment *segment, uint64_t floor, SpoolVisit visit, void *userdata)
+        const Spool *spool, const Tier *tier, const Segment *segment, SpoolVisit visit, void *userdata)
 {
         _cleanup_(closep) int opened = -1;
         SegmentName name;
         Reader reader = {.end = segment->size};
         Record record;
+        uint64_t floor = tier == &spool->runtime ? spool->moved : 0;
         uint32_t damage;
         int r = 0;
 
@@ -37,7 +38,8 @@ static int visit_segment(
                         break;
                 if (result == READER_FILL)
                         r = reader_fill(&reader, segment->fd >= 0 ? segment->fd : opened);
-                else if (result == READER_RECORD && record.sequence > floor)
+                else if (result == READER_RECORD && record.sequence > floor &&
+                         !spool_is_confirmed(spool, record.sequence))
                         visit(&record.sample, userdata);
         }
         reader_deinit(&reader);
@@ -46,21 +48,17 @@ static int visit_segment(
 
 int spool_visit(const Spool *spool, SpoolVisit visit, void *userdata)
 {
-        const struct {
-                const Tier *tier;
-                uint64_t floor;
-        } tiers[] = {{&spool->runtime, spool_floor(spool)}, {&spool->state, spool->confirmed}};
+        const Tier *const tiers[] = {&spool->runtime, &spool->state};
         uint64_t until_usec = clock_monotonic_usec() + VISIT_USEC;
         int result = 0;
 
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++)
-                for (size_t i = tiers[t].tier->n_segments; i-- > 0;) {
+                for (size_t i = tiers[t]->n_segments; i-- > 0;) {
                         int r;
 
                         if (clock_monotonic_usec() >= until_usec)
                                 return -ETIME;
-                        r = visit_segment(
-                                tiers[t].tier, &tiers[t].tier->segments[i], tiers[t].floor, visit, userdata);
+                        r = visit_segment(spool, tiers[t], &tiers[t]->segments[i], visit, userdata);
                         result = MIN(result, r);
                 }
         return result;

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-MODEL = {"config", "topic", "payload", "sample", "filter", "descriptor", "group", "paths"}
+MODEL = {"config", "topic", "payload", "sample", "filter", "descriptor", "group", "latest", "paths", "ranges", "rate"}
 SERVICES = {
     # room: the neighbours on its floor that it may know
     "host": set(),
@@ -27,6 +27,7 @@ SERVICES = {
 # room: all rooms it may know, beside itself
 ROOMS = {room: MODEL | {"util", "abi"} for room in MODEL}
 ROOMS["group"] = {"util", "abi"}
+ROOMS["rate"] = {"util"}
 ROOMS["util"] = set()
 ROOMS["wire"] = {"util", "abi", "group"}
 for room, neighbours in SERVICES.items():

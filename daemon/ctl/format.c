@@ -91,3 +91,65 @@ const char *format_time(char buffer[static 48], uint64_t usec)
                 strcpy(buffer, "-");
         return buffer;
 }
+
+const char *format_count(char buffer[static 32], uint64_t number)
+{
+        char digits[24];
+        int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long) number);
+        char *to = buffer;
+
+        for (int i = 0; i < n; i++) {
+                if (i > 0 && (n - i) % 3 == 0)
+                        *to++ = ',';
+                *to++ = digits[i];
+        }
+        *to = '\0';
+        return buffer;
+}
+
+/* Rounded down: "12 min", "31 h", "400 days". */
+static const char *format_hours(char buffer[static 48], double hours)
+{
+        static const struct {
+                double below, unit; /* hours */
+                const char *format;
+        } steps[] = {
+                {1.0 / 60, 1, "less than a minute"},
+                {2, 1.0 / 60, "%.0f min"},
+                {72, 1, "%.0f h"},
+                {2 * 365 * 24, 24, "%.0f days"},
+                {100.0 * 365 * 24, 365 * 24, "%.0f years"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+                if (hours < steps[i].below) {
+                        snprintf(buffer, 48, steps[i].format, floor(hours / steps[i].unit));
+                        return buffer;
+                }
+        return strcpy(buffer, "more than 100 years");
+}
+
+/* Two digits are all that such a guess is worth. */
+static uint64_t round_down(double number)
+{
+        double unit = 1;
+
+        while (number / unit >= 100)
+                unit *= 10;
+        return (uint64_t) (floor(number / unit) * unit);
+}
+
+char *format_outlook(double hours, double bytes_rate, double messages_rate, uint64_t span_sec)
+{
+        bool slow = bytes_rate < 10, day = span_sec >= 86400;
+        char room[48], count[32], rate[32], span[48];
+        double messages = hours * 3600 * messages_rate;
+
+        if (hours < 0 || span_sec == 0)
+                return NULL;
+        text_format_size(rate, (uint64_t) (slow ? bytes_rate * 3600 : bytes_rate));
+        return text_printf("%s, about %s messages, at %s%s/%s%s%s", format_hours(room, hours),
+                format_count(count, round_down(MIN(MAX(messages, 0.0), 1e18))), day ? "today's " : "the ",
+                rate, slow ? "h" : "s", day ? "" : " of the last ",
+                day ? "" : text_format_duration(span, span_sec * USEC_PER_SEC));
+}

@@ -16,3 +16,10 @@ char *format_value(const Json *value, const char *unit);
 const char *format_age(char buffer[static 48], uint64_t then_usec, uint64_t now_usec);
 /* "2026-05-03 14:00:05", local time; "-" for 0. */
 const char *format_time(char buffer[static 48], uint64_t usec);
+/* "1,234,567" */
+const char *format_count(char buffer[static 32], uint64_t number);
+
+/* How long there is room in the spool, as the gateway gives it (SpoolHours, SpoolRate, SpoolMessageRate,
+ * SpoolRateSpan): "31 h, about 65,000 messages, at today's 590 B/s". NULL where it is not known, or there is
+ * no memory. Allocated. */
+char *format_outlook(double hours, double bytes_rate, double messages_rate, uint64_t span_sec);

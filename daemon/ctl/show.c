@@ -213,18 +213,15 @@ static void add_format(Table *table, const char *key, Style style, const char *f
         add_pair(table, key, style, text ? text : "?");
 }
 
-static int print_manager(const Ctl *ctl, const Json *manager)
+/* How it goes with the server. */
+static void add_connection(Table *table, const Json *manager)
 {
-        _cleanup_(table_freep) Table *table = table_new(2, NULL, ctl->color);
-        const char *state = get_text(manager, "State"), *server = get_text(manager, "Server");
-        uint64_t since_usec = get_number(manager, "ConnectedSince"), messages, dropped;
-        const char *plug_id = get_text(manager, "PlugId");
-        char when[48], age[48], size[32];
+        uint64_t since_usec = get_number(manager, "ConnectedSince"), now_usec = clock_realtime_usec();
+        uint64_t next_usec = get_number(manager, "NextTry"), trip_usec = get_number(manager, "RoundTrip");
+        uint64_t connections = get_number(manager, "Connections");
+        const char *server = get_text(manager, "Server");
+        char when[48], age[48], count[32];
 
-        add_pair(table, "State", format_state_style(state), state);
-        add_pair(table, "Name", STYLE_BOLD, get_text(manager, "Name"));
-        add_pair(table, "Plug-ID", STYLE_BOLD, *plug_id ? plug_id : "none yet: not enrolled");
-        add_pair(table, "Hardware id", STYLE_PLAIN, get_text(manager, "HardwareId"));
         if (json_boolean(json_get(manager, "Secure")))
                 add_format(table, "Server", STYLE_PLAIN, "%s (TLS)", server);
         else if (since_usec > 0)
@@ -233,17 +230,76 @@ static int print_manager(const Ctl *ctl, const Json *manager)
                 add_pair(table, "Server", STYLE_PLAIN, server);
         if (since_usec > 0)
                 add_format(table, "Connected", STYLE_PLAIN, "since %s (%s)", format_time(when, since_usec),
-                        format_age(age, since_usec, clock_realtime_usec()));
+                        format_age(age, since_usec, now_usec));
+        if (trip_usec > 0)
+                add_format(table, "Connections", STYLE_PLAIN, "%s; the last answer took %.1f ms",
+                        format_count(count, connections), (double) trip_usec / (double) USEC_PER_MSEC);
+        else if (connections > 0)
+                add_pair(table, "Connections", STYLE_PLAIN, format_count(count, connections));
         add_pair(table, "Last error", STYLE_BAD, get_text(manager, "LastError"));
+        if (next_usec > 0)
+                add_format(table, "Next try", STYLE_PLAIN, "in %s",
+                        text_format_duration(age, next_usec > now_usec ? next_usec - now_usec : 0));
+}
+
+static void add_spool(Table *table, const Json *manager)
+{
+        _cleanup_(freep) char *outlook = format_outlook(json_number(json_get(manager, "SpoolHours")),
+                json_number(json_get(manager, "SpoolRate")),
+                json_number(json_get(manager, "SpoolMessageRate")), get_number(manager, "SpoolRateSpan"));
+        uint64_t messages = get_number(manager, "SpoolMessages"), limit = get_number(manager, "SpoolLimit");
+        char count[32], size[32], most[32];
+
+        add_format(table, "Spool", STYLE_PLAIN, "%s message%s, %s of %s", format_count(count, messages),
+                messages == 1 ? "" : "s", text_format_size(size, get_number(manager, "SpoolBytes")),
+                text_format_size(most, limit));
+        add_pair(table, "Room for", STYLE_PLAIN, outlook);
+        add_pair(table, "Spool's disk", STYLE_BAD, get_text(manager, "SpoolTrouble"));
+}
+
+/* Nothing where all is as it should be. */
+static void add_clock(Table *table, const Json *manager)
+{
+        static const struct {
+                const char *key, *one, *many;
+        } counters[] = {
+                {"Held", "sample waits for the clock to be set", "samples wait for the clock to be set"},
+                {"Estimated", "sample got an estimated time", "samples got an estimated time"},
+                {"ClockSetBack", "time the clock was set back", "times the clock was set back"},
+        };
+        _cleanup_(freep) char *text = NULL;
+        char count[32];
+
+        for (size_t i = 0; i < ELEMENTSOF(counters); i++) {
+                uint64_t n = get_number(manager, counters[i].key);
+
+                if (n > 0)
+                        text_set(&text, "%s%s%s %s", text ? text : "", text ? ", " : "",
+                                format_count(count, n), n == 1 ? counters[i].one : counters[i].many);
+        }
+        add_pair(table, "Clock", STYLE_BAD, get_text(manager, "ClockTrouble"));
+        add_pair(table, "Times", STYLE_BUSY, text);
+}
+
+static int print_manager(const Ctl *ctl, const Json *manager)
+{
+        _cleanup_(table_freep) Table *table = table_new(2, NULL, ctl->color);
+        const char *state = get_text(manager, "State"), *plug_id = get_text(manager, "PlugId");
+        char published[32], confirmed[32], lost[32];
+        uint64_t dropped;
+
+        add_pair(table, "State", format_state_style(state), state);
+        add_pair(table, "Name", STYLE_BOLD, get_text(manager, "Name"));
+        add_pair(table, "Plug-ID", STYLE_BOLD, *plug_id ? plug_id : "none yet: not enrolled");
+        add_pair(table, "Hardware id", STYLE_PLAIN, get_text(manager, "HardwareId"));
+        add_connection(table, manager);
         dropped = get_number(manager, "Dropped");
         add_format(table, "Messages", dropped > 0 ? STYLE_BAD : STYLE_PLAIN,
-                "%llu published, %llu confirmed, %llu dropped",
-                (unsigned long long) get_number(manager, "Published"),
-                (unsigned long long) get_number(manager, "Confirmed"), (unsigned long long) dropped);
-        messages = get_number(manager, "SpoolMessages");
-        add_format(table, "Spool", STYLE_PLAIN, "%llu message%s, %s", (unsigned long long) messages,
-                messages == 1 ? "" : "s", text_format_size(size, get_number(manager, "SpoolBytes")));
-        add_pair(table, "Spool's disk", STYLE_BAD, get_text(manager, "SpoolTrouble"));
+                "%s published, %s confirmed, %s dropped",
+                format_count(published, get_number(manager, "Published")),
+                format_count(confirmed, get_number(manager, "Confirmed")), format_count(lost, dropped));
+        add_spool(table, manager);
+        add_clock(table, manager);
         add_pair(table, "plugd", STYLE_PLAIN, get_text(manager, "Version"));
         return print_table(ctl, table, "");
 }

@@ -53,6 +53,10 @@ def test_contract(scene):
                        "Secure": "b", "ConnectedSince": "t",
                        **dict.fromkeys("Published Confirmed Dropped SpoolMessages SpoolBytes".split(), "t")}.items():
         assert manager[MANAGER, "property", name][0] == kind, name
+    for name, kind in {**dict.fromkeys("NextTry Connections RoundTrip SpoolLimit SpoolRateSpan Held Estimated "
+                                       "ClockSetBack".split(), "t"),
+                       **dict.fromkeys("SpoolHours SpoolRate SpoolMessageRate".split(), "d"), "ClockTrouble": "s"}.items():
+        assert manager[MANAGER, "property", name][0] == kind, name
     assert manager[MANAGER, "method", "Publish"][2] == (("s", "in"), ("s", "in"), ("s", "out"))
     assert manager[MANAGER, "method", "Enroll"][2] == manager[MANAGER, "method", "Reconnect"][2] == ()
     for name, kind in {**dict.fromkeys("Name Plugin State LastError".split(), "s"), "Values": "a{sv}",

@@ -37,6 +37,47 @@ def test_status(gateway):
         assert part in flat
 
 
+def row(text, key):
+    """What stands behind a key of the status, None where it isn't there."""
+    found = re.search(rf"^{key}  +(.*)$", text, re.M)
+    return found and found[1]
+
+
+def test_status_tells_how_full_the_spool_is(gateway):
+    text = verb(gateway, "status")
+    assert re.fullmatch(r"[0-9,]+ messages?, [0-9.]+ .*B of 64 MiB", row(text, "Spool")), text
+    status = json.loads(verb(gateway, "status", "--json"))
+    assert status["SpoolLimit"] == 64 * 1024 * 1024
+    assert status["SpoolRate"] > status["SpoolMessageRate"] > 10
+    # In the first minute nobody can tell how long it will hold.
+    assert status["SpoolRateSpan"] < 60 and status["SpoolHours"] == -1 and row(text, "Room for") is None
+
+
+def test_status_is_quiet_about_clocks_that_are_right(gateway):
+    text = verb(gateway, "status")
+    assert row(text, "Clock") is None and row(text, "Times") is None
+    assert [gateway.get(name) for name in ("Held", "Estimated", "ClockSetBack", "ClockTrouble")] == [0, 0, 0, ""]
+
+
+def test_status_tells_of_the_connection(gateway):
+    wait_for(lambda: gateway.get("RoundTrip") > 0, "a barrier was answered")
+    connections = gateway.get("Connections")
+    assert connections == 2, "to enrol, and to log in"
+    assert re.fullmatch(r"2; the last answer took [0-9.]+ ms", row(verb(gateway, "status"), "Connections"))
+    assert gateway.get("NextTry") == 0 and row(verb(gateway, "status"), "Next try") is None
+    verb(gateway, "reconnect")
+    assert gateway.get("Connections") == 3
+
+
+def test_status_tells_when_it_is_tried_again(scene, gateway):
+    scene.platform.fault("login", "refuse", code=5, count=-1)
+    assert gateway.ctl("reconnect").returncode == 1
+    gateway.wait_state("refused")
+    wait_for(lambda: gateway.get("NextTry") > 0, "the next try is known")
+    assert 0 <= gateway.get("NextTry") / 1e6 - time.time() < 7
+    assert re.fullmatch(r"in \d+ m?s", row(verb(gateway, "status"), "Next try"))
+
+
 def test_options_stand_before_or_behind_the_verb(gateway):
     assert json.loads(verb(gateway, "--json", "status")).keys() == json.loads(verb(gateway, "status", "--json")).keys()
 

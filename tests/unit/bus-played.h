@@ -17,7 +17,7 @@
 struct Host {
         const char *name, *last_error;
         HostState state;
-        uint64_t samples, dropped, last_sample_usec;
+        uint64_t samples, dropped, spool_dropped, last_sample_usec;
         uint32_t restarts, sandbox;
         pid_t pid;
         double interval;
@@ -28,9 +28,10 @@ struct Host {
 
 struct Manager {
         ManagerState state;
-        const char *plug_id, *last_error, *trouble;
+        const char *plug_id, *last_error, *trouble, *clock_trouble;
         bool secure;
-        uint64_t since_usec;
+        uint64_t since_usec, next_try_usec;
+        ManagerOutlook outlook;
         ManagerCounters counters;
         Host *hosts;
         size_t n_hosts;
@@ -89,6 +90,7 @@ static inline void play_anew(void)
                 .plug_id = "",
                 .last_error = "",
                 .trouble = "",
+                .clock_trouble = "",
                 .hosts = hosts,
                 .n_hosts = 3,
         };
@@ -157,6 +159,23 @@ void manager_get_counters(const Manager *m, ManagerCounters *ret)
 {
         *ret = m->counters;
         ret->spool_trouble = m->trouble;
+        ret->clock_trouble = m->clock_trouble;
+}
+
+uint64_t manager_next_try_usec(const Manager *m)
+{
+        return m->next_try_usec;
+}
+
+void manager_get_outlook(const Manager *m, ManagerOutlook *ret)
+{
+        *ret = m->outlook;
+}
+
+uint64_t manager_host_dropped(const Manager *m, const Host *host)
+{
+        assert_ptr_equal(m, &manager);
+        return host->dropped + host->spool_dropped;
 }
 
 size_t manager_n_hosts(const Manager *m)
@@ -248,11 +267,6 @@ const char *host_last_error(const Host *host)
 uint64_t host_samples(const Host *host)
 {
         return host->samples;
-}
-
-uint64_t host_dropped(const Host *host)
-{
-        return host->dropped;
 }
 
 uint32_t host_restarts(const Host *host)

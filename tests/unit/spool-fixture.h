@@ -340,13 +340,13 @@ static _unused_ uint64_t append(Fixture *f, uint64_t n, size_t padding)
 }
 
 /* The next record from *sequence on, waiting for the disk where it has to. false: none. */
-static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
+static _unused_ bool next_in(Fixture *f, SpoolLane lane, uint64_t *sequence, uint64_t *ret_n)
 {
         uint64_t until = clock_monotonic_usec() + 10 * USEC_PER_SEC, found = 0;
         Sample sample;
         int r;
 
-        while ((r = spool_read(f->spool, *sequence, &found, &sample)) == -EAGAIN) {
+        while ((r = spool_read(f->spool, lane, *sequence, &found, &sample)) == -EAGAIN) {
                 assert_true(clock_monotonic_usec() < until);
                 assert_true(sd_event_run(f->event, 1000000) >= 0);
         }
@@ -358,6 +358,11 @@ static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
         *ret_n = sample_number(&sample);
         *sequence = found + 1;
         return true;
+}
+
+static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
+{
+        return next_in(f, SPOOL_BACKLOG, sequence, ret_n);
 }
 
 /* Reads everything and holds it to be the samples first to last, without gap. */

@@ -127,6 +127,31 @@ static void test_told_sent(void **state _unused_)
         assert_string_equal(told[n_told - 1].names, " Confirmed SpoolMessages ");
 }
 
+/* What the spool gave up of a sensor is told as that sensor's, whoever's message it had to make room for. */
+static void test_told_dropped(void **state _unused_)
+{
+        hosts[0].spool_dropped = 3;
+        manager.counters.dropped = 3;
+        sample(&hosts[1]);
+        RUN_UNTIL(count_told(DOOR_PATH, "Dropped") == 1, 500 * USEC_PER_MSEC);
+        assert_int_equal(count_told(BUS_PATH, "Dropped"), 1);
+        assert_int_equal(count_told(ALL_PATH, "Dropped"), 0);
+}
+
+static void test_told_next_try(void **state _unused_)
+{
+        manager.next_try_usec = clock_monotonic_usec() + USEC_PER_SEC;
+        manager.observer->on_changed(manager.userdata);
+        RUN_UNTIL(count_told(BUS_PATH, "NextTry") == 1, 500 * USEC_PER_MSEC);
+        assert_string_equal(told[n_told - 1].names, " NextTry ");
+        manager.observer->on_changed(manager.userdata);
+        run_for(200 * USEC_PER_MSEC);
+        assert_int_equal(count_told(BUS_PATH, "NextTry"), 1);
+        manager.next_try_usec = 0;
+        manager.observer->on_changed(manager.userdata);
+        RUN_UNTIL(count_told(BUS_PATH, "NextTry") == 2, 500 * USEC_PER_MSEC);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -135,6 +160,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_told_states, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_told_flood, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_told_sent, setup_running, teardown),
+                cmocka_unit_test_setup_teardown(test_told_dropped, setup_running, teardown),
+                cmocka_unit_test_setup_teardown(test_told_next_try, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_quiet, setup_running, teardown),
         };
 

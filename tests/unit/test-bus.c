@@ -24,11 +24,19 @@ static void test_manager_properties(void **state _unused_)
         manager.since_usec = 1700000000000001;
         manager.secure = true;
         manager.trouble = "disk full";
-        manager.counters = (ManagerCounters){.published = 1,
+        manager.clock_trouble = "the clock is not set";
+        manager.counters = (ManagerCounters){
+                .published = 1,
                 .confirmed = 2,
                 .dropped = 3,
                 .spool_messages = 4,
-                .spool_bytes = UINT64_MAX};
+                .spool_bytes = UINT64_MAX,
+                .connections = 5,
+                .round_trip_usec = 6,
+                .held = 7,
+                .estimated = 8,
+                .set_back = 9,
+        };
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "State", "s", &text);
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "Secure", "b", &flag);
         assert_true(flag);
@@ -38,20 +46,59 @@ static void test_manager_properties(void **state _unused_)
                 const char *name;
                 uint64_t value;
         } counters[] = {{"Published", 1}, {"Confirmed", 2}, {"Dropped", 3}, {"SpoolMessages", 4},
-                {"SpoolBytes", UINT64_MAX}};
+                {"SpoolBytes", UINT64_MAX}, {"Connections", 5}, {"RoundTrip", 6}, {"Held", 7},
+                {"Estimated", 8}, {"ClockSetBack", 9}, {"NextTry", 0}};
         for (size_t i = 0; i < ELEMENTSOF(counters); i++) {
                 GET(BUS_PATH, BUS_INTERFACE_MANAGER, counters[i].name, "t", &number);
                 assert_true(number == counters[i].value);
         }
         static const char *const texts[][2] = {{"HardwareId", "HW1"}, {"Name", "greenhouse"},
                 {"Server", "localhost:1883"}, {"PlugId", "dev-0123456789abcdef01234567"},
-                {"State", "online"}, {"LastError", ""}, {"SpoolTrouble", "disk full"}};
+                {"State", "online"}, {"LastError", ""}, {"SpoolTrouble", "disk full"},
+                {"ClockTrouble", "the clock is not set"}};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 CALL(BUS_PATH, "org.freedesktop.DBus.Properties", "Get", "ss", BUS_INTERFACE_MANAGER,
                         texts[i][0]);
                 assert_done(&answer);
                 assert_true(sd_bus_message_read(answer.message, "v", "s", &text) > 0);
                 assert_string_equal(text, texts[i][1]);
+        }
+}
+
+/* The manager's clock doesn't jump; what is told is the time of day. */
+static void test_next_try(void **state _unused_)
+{
+        uint64_t usec, now_usec = clock_realtime_usec();
+
+        manager.next_try_usec = clock_monotonic_usec() + 12 * USEC_PER_SEC;
+        GET(BUS_PATH, BUS_INTERFACE_MANAGER, "NextTry", "t", &usec);
+        assert_in_range(usec, now_usec + 11 * USEC_PER_SEC, now_usec + 13 * USEC_PER_SEC);
+        manager.next_try_usec = 1; /* overdue */
+        GET(BUS_PATH, BUS_INTERFACE_MANAGER, "NextTry", "t", &usec);
+        assert_in_range(usec, now_usec, now_usec + 5 * USEC_PER_SEC);
+}
+
+static void test_outlook(void **state _unused_)
+{
+        static const struct {
+                const char *name;
+                double value;
+        } numbers[] = {{"SpoolHours", -1}, {"SpoolRate", 590.5}, {"SpoolMessageRate", 0.25}};
+        uint64_t number;
+        double real;
+
+        manager.outlook = (ManagerOutlook){
+                .limit_bytes = UINT64_C(1) << 40,
+                .rate = {.span_usec = 90 * USEC_PER_SEC + 1, .messages = 0.25, .bytes = 590.5},
+                .hours = -1,
+        };
+        GET(BUS_PATH, BUS_INTERFACE_MANAGER, "SpoolLimit", "t", &number);
+        assert_true(number == UINT64_C(1) << 40);
+        GET(BUS_PATH, BUS_INTERFACE_MANAGER, "SpoolRateSpan", "t", &number);
+        assert_true(number == 90);
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+                GET(BUS_PATH, BUS_INTERFACE_MANAGER, numbers[i].name, "d", &real);
+                assert_true(fabs(real - numbers[i].value) < 1e-9);
         }
 }
 
@@ -63,7 +110,8 @@ static void test_sensor_properties(void **state _unused_)
         double interval;
 
         hosts[1].restarts = 3;
-        hosts[1].dropped = 9;
+        hosts[1].dropped = 4;
+        hosts[1].spool_dropped = 5;
         GET(ALL_PATH, BUS_INTERFACE_SENSOR, "Samples", "t", &number);
         assert_true(number == 7);
         GET(ALL_PATH, BUS_INTERFACE_SENSOR, "LastSampleAt", "t", &number);
@@ -323,6 +371,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_manager_properties, setup_running, teardown),
+                cmocka_unit_test_setup_teardown(test_next_try, setup_running, teardown),
+                cmocka_unit_test_setup_teardown(test_outlook, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_sensor_properties, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_values, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_no_values_yet, setup_running, teardown),

@@ -28,6 +28,9 @@ static void assert_defaults(const Config *config)
         assert_int_equal(config->spool.max_size, 64 << 20);
         assert_int_equal(config->spool.memory, 4 << 20);
         assert_int_equal(config->spool.sync_usec, 5 * USEC_PER_SEC);
+        assert_int_equal(config->spool.policy.priority, 5);
+        assert_int_equal(config->spool.policy.ttl_usec, 0);
+        assert_int_equal(config->spool.policy.when_full, SPOOL_FULL_OLDEST);
         assert_true(config->delivery.barrier);
         assert_int_equal(config->delivery.timeout_usec, 20 * USEC_PER_SEC);
         assert_int_equal(config->time.wait_sync, TIME_WAIT_AUTO);
@@ -279,6 +282,53 @@ static void test_sensors(void **state)
         assert_int_equal(config->sensors[3].options.n_settings, 0);
 }
 
+static void assert_policy(
+        const SpoolPolicy *policy, unsigned priority, uint64_t ttl_usec, SpoolFull when_full)
+{
+        assert_int_equal(policy->priority, priority);
+        assert_int_equal(policy->ttl_usec, ttl_usec);
+        assert_int_equal(policy->when_full, when_full);
+}
+
+/* A sensor's policy is the spool's where it says nothing, wherever the two stand. */
+static void test_policies(void **state)
+{
+        Fixture *fixture = *state;
+        _cleanup_(config_freep) Config *config = NULL;
+
+        write_text(fixture, "sensors.d/c.conf",
+                "sensors = ( { name = \"c\"; plugin = \"free\"; when_full = \"newest\"; } );");
+        config = load_good(fixture,
+                "sensors = ( { name = \"a\"; plugin = \"free\"; },\n"
+                "  { name = \"b\"; plugin = \"free\"; priority = 9; ttl = 0; when_full = \"oldest\"; } );\n"
+                "spool: { priority = 0; ttl = 315360000; when_full = \"thin\"; };");
+        assert_policy(&config->spool.policy, 0, 315360000 * USEC_PER_SEC, SPOOL_FULL_THIN);
+        assert_int_equal(config->n_sensors, 3);
+        assert_policy(&config->sensors[0].policy, 0, 315360000 * USEC_PER_SEC, SPOOL_FULL_THIN);
+        assert_policy(&config->sensors[1].policy, 9, 0, SPOOL_FULL_OLDEST);
+        assert_policy(&config->sensors[2].policy, 0, 315360000 * USEC_PER_SEC, SPOOL_FULL_NEWEST);
+        config_free(config);
+
+        config = load_good(fixture, "sensors = ( { name = \"a\"; plugin = \"free\"; ttl = 0.25; } );");
+        assert_policy(&config->sensors[0].policy, 5, USEC_PER_SEC / 4, SPOOL_FULL_OLDEST);
+}
+
+/* The host's own keys win: no plugin may have an option of that name. */
+static void test_sensor_keys_are_the_hosts(void **state _unused_)
+{
+        for (const ConfigKey *key = config_sensor_keys; key->name; key++) {
+                _cleanup_(freep) char *text =
+                        text_printf("{\"abi\":1,\"name\":\"greedy\",\"options\":[{\"name\":\"%s\","
+                                    "\"type\":\"integer\"}]}",
+                                key->name);
+                _cleanup_(freep) char *error = NULL;
+
+                assert_true(group_key_taken(key->name));
+                assert_null(descriptor_parse(text, strlen(text), &error));
+                assert_non_null(strstr(error, key->name));
+        }
+}
+
 static void test_sensors_folder(void **state)
 {
         Fixture *fixture = *state;
@@ -339,6 +389,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_incomplete, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_enroll_without_pass, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sensors, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_policies, setup, teardown),
+                cmocka_unit_test(test_sensor_keys_are_the_hosts),
                 cmocka_unit_test_setup_teardown(test_sensors_folder, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_include, setup, teardown),
         };

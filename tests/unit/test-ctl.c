@@ -255,6 +255,55 @@ static void test_states(void **state _unused_)
         assert_int_equal(format_state_style("something new"), STYLE_PLAIN);
 }
 
+static void test_counts(void **state _unused_)
+{
+        static const struct {
+                uint64_t number;
+                const char *text;
+        } cases[] = {{0, "0"}, {7, "7"}, {999, "999"}, {1000, "1,000"}, {123456, "123,456"},
+                {1234567, "1,234,567"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+        char text[32];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                assert_string_equal(format_count(text, cases[i].number), cases[i].text);
+}
+
+static void test_outlook(void **state _unused_)
+{
+        static const struct {
+                double hours, bytes, messages;
+                uint64_t span;
+                const char *text;
+        } cases[] = {
+                {31.9, 590.4, 0.5725, 86400, "31 h, about 65,000 messages, at today's 590 B/s"},
+                {31.9, 590.4, 0.5725, 86399,
+                        "31 h, about 65,000 messages, at the 590 B/s of the last 23 h 59 min"},
+                {1.5, 100e3, 1000, 300,
+                        "90 min, about 5,400,000 messages, at the 98 KiB/s of the last 5 min 0 s"},
+                {0, 100, 1, 90000, "less than a minute, about 0 messages, at today's 100 B/s"},
+                {100, 0.5, 0.01, 90000, "4 days, about 3,600 messages, at today's 1.8 KiB/h"},
+                {5.5 * 365 * 24, 1, 1.0 / 3600, 90000,
+                        "5 years, about 48,000 messages, at today's 3.5 KiB/h"},
+                {1e300, 1e-290, 1e-295, 90000,
+                        "more than 100 years, about 360,000,000 messages, at today's 0 B/h"},
+                {1e300, 1, 1e300, 90000,
+                        "more than 100 years, about 1,000,000,000,000,000,000 messages, at today's 3.5 "
+                        "KiB/h"},
+                {-1, 590, 1, 59, NULL}, {-1, 0, 0, 90000, NULL},
+                {0, 0, 0, 0, NULL}, /* a gateway that says nothing of it */
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(freep) char *text =
+                        format_outlook(cases[i].hours, cases[i].bytes, cases[i].messages, cases[i].span);
+
+                if (cases[i].text)
+                        assert_string_equal(text ? text : "", cases[i].text);
+                else
+                        assert_null(text);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -268,6 +317,8 @@ int main(void)
                 cmocka_unit_test(test_values),
                 cmocka_unit_test(test_times),
                 cmocka_unit_test(test_states),
+                cmocka_unit_test(test_counts),
+                cmocka_unit_test(test_outlook),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

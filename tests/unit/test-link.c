@@ -1,168 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The link against a scripted server: what goes over the wire, what is said when it goes wrong, and when it
- * is tried again. TLS has a test of its own. */
+ * is tried again. TLS has a test of its own, and so have peers that keep silent. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "link-fixture.h"
 
-#include <cmocka.h>
-
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/resource.h>
 
-#include "link.h"
-#include "mqtt-peer.h"
 #include "util/backoff.h"
-
-typedef struct Fixture {
-        sd_event *event;
-        Peer peer;
-        ServerConfig server;
-        Link *link;
-        LinkProfile profile;
-        int profile_result;
-
-        unsigned ups, ends, messages, subacks, unsubacks, writables;
-        LinkEnd end;
-        char text[512];
-        uint64_t retry_usec;
-        int mid;
-        bool granted;
-        char topic[64], payload[64];
-        void (*in_end)(struct Fixture *);
-        void (*in_message)(struct Fixture *);
-        size_t fds;
-} Fixture;
-
-static size_t count_fds(void)
-{
-        size_t n = 0;
-        DIR *folder = opendir("/proc/self/fd");
-
-        while (readdir(folder))
-                n++;
-        closedir(folder);
-        return n;
-}
-
-static int on_profile(LinkProfile *ret, void *userdata)
-{
-        Fixture *f = userdata;
-
-        *ret = f->profile;
-        return f->profile_result;
-}
-
-static void on_up(void *userdata)
-{
-        ((Fixture *) userdata)->ups++;
-}
-
-static void on_end(LinkEnd end, const char *text, uint64_t retry_usec, void *userdata)
-{
-        Fixture *f = userdata;
-
-        f->ends++;
-        f->end = end;
-        f->retry_usec = retry_usec;
-        snprintf(f->text, sizeof(f->text), "%s", text);
-        if (f->in_end)
-                f->in_end(f);
-}
-
-static void on_message(const char *topic, const void *payload, size_t size, void *userdata)
-{
-        Fixture *f = userdata;
-
-        f->messages++;
-        snprintf(f->topic, sizeof(f->topic), "%s", topic);
-        snprintf(f->payload, sizeof(f->payload), "%.*s", (int) size, (const char *) payload);
-        if (f->in_message)
-                f->in_message(f);
-}
-
-static void on_suback(int mid, bool granted, void *userdata)
-{
-        Fixture *f = userdata;
-
-        f->subacks++;
-        f->mid = mid;
-        f->granted = granted;
-}
-
-static void on_unsuback(int mid, void *userdata)
-{
-        Fixture *f = userdata;
-
-        f->unsubacks++;
-        f->mid = mid;
-}
-
-static void on_writable(void *userdata)
-{
-        ((Fixture *) userdata)->writables++;
-}
-
-static const LinkHandler handler = {
-        .on_profile = on_profile,
-        .on_up = on_up,
-        .on_end = on_end,
-        .on_message = on_message,
-        .on_suback = on_suback,
-        .on_unsuback = on_unsuback,
-        .on_writable = on_writable,
-};
-
-static int setup(void **state)
-{
-        Fixture *f = calloc(1, sizeof(*f));
-
-        assert_non_null(f);
-        f->fds = count_fds();
-        assert_true(sd_event_new(&f->event) >= 0);
-        peer_init(&f->peer, f->event);
-        f->peer.userdata = f;
-        f->server = (ServerConfig){.host = (char *) "127.0.0.1", .port = f->peer.port, .keepalive_sec = 240};
-        f->profile = (LinkProfile){.client_id = "hwid/name", .user = "dev-1", .password = "secret"};
-        assert_int_equal(link_new(&f->link, f->event, &f->server), 0);
-        *state = f;
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        Fixture *f = *state;
-
-        link_free(f->link);
-        assert_true(WAIT_FOR(f->event, 5, link_orphans() == 0));
-        peer_deinit(&f->peer);
-        sd_event_unref(f->event);
-        /* A thread that is just ending closes its own. */
-        for (unsigned i = 0; i < 500 && count_fds() > f->fds; i++)
-                poll(NULL, 0, 10);
-        assert_int_equal(count_fds(), f->fds);
-        free(f);
-        return 0;
-}
-
-static void bring_up(Fixture *f)
-{
-        f->peer.connack = 0;
-        link_open(f->link, &handler, f);
-        assert_true(WAIT_FOR(f->event, 5, f->ups > 0));
-        assert_int_equal(link_state(f->link), LINK_UP);
-}
-
-static void check_interval(uint64_t usec, uint64_t nominal_sec)
-{
-        assert_in_range(usec, nominal_sec * 800000, nominal_sec * 1200000);
-}
 
 /* --- backing off -----------------------------------------------------------------------------------------
  */
@@ -528,6 +374,7 @@ static void test_reconnect(void **state)
         link_reconnect(f->link);
         assert_true(WAIT_FOR(f->event, 0.7, f->ups == 3));
         assert_int_equal(f->ends, 2);
+        assert_int_equal(link_connections(f->link), 3);
 }
 
 static void close_and_open(Fixture *f)
@@ -787,105 +634,6 @@ static void test_open_is_quiet(void **state)
         assert_false(WAIT_FOR(f->event, 0.2, f->ends > 0));
 }
 
-/* --- peers that keep silent ------------------------------------------------------------------------------
- */
-
-static double cpu_seconds(void)
-{
-        struct rusage usage;
-
-        getrusage(RUSAGE_SELF, &usage);
-        return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-               (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void test_stop_does_not_wait(void **state)
-{
-        Fixture *f = *state;
-        uint64_t begin;
-
-        f->peer.connack = -1;
-        link_open(f->link, &handler, f);
-        assert_true(WAIT_FOR(f->event, 5, f->peer.n_connects == 1));
-        begin = clock_monotonic_usec();
-        link_close(f->link);
-        assert_in_range(clock_monotonic_usec() - begin, 0, 200 * USEC_PER_MSEC);
-        /* The thread hears of it, and says goodbye. */
-        assert_true(WAIT_FOR(f->event, 5, link_orphans() == 0 && f->peer.ended == 1));
-        assert_int_equal(f->ends, 0);
-}
-
-/* Four at once, because each takes its time: a peer that takes TCP and nothing else, plain and TLS; one
- * whose queue of connections is full, so that not even TCP gets through; and one that answers no ping. */
-static void test_patience(void **state)
-{
-        Fixture *f = *state;
-        enum { PLAIN, TLS, FULL, PING, N };
-        Fixture others[N] = {0};
-        ServerConfig servers[N];
-        Peer peers[N];
-        int fillers[64];
-        size_t n_fillers = 0;
-        uint64_t begin = clock_monotonic_usec();
-        double cpu = cpu_seconds();
-
-        for (size_t i = 0; i < N; i++) {
-                peer_init(&peers[i], f->event);
-                peers[i].connack = i == PING ? 0 : -1;
-        }
-        (void) sd_event_source_set_enabled(peers[FULL].listener, SD_EVENT_OFF);
-        assert_int_equal(listen(peers[FULL].listen_fd, 0), 0);
-        for (; n_fillers < ELEMENTSOF(fillers); n_fillers++) {
-                struct sockaddr_in address = {.sin_family = AF_INET,
-                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                        .sin_port = htons(peers[FULL].port)};
-
-                fillers[n_fillers] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-                (void) connect(fillers[n_fillers], (struct sockaddr *) &address, sizeof(address));
-                if (n_fillers > 4)
-                        break;
-        }
-        for (size_t i = 0; i < N; i++) {
-                servers[i] = f->server;
-                others[i].profile = f->profile;
-                servers[i].tls = i == TLS;
-                servers[i].port = peers[i].port;
-                servers[i].keepalive_sec = i == PING ? 6 : 240;
-                assert_int_equal(link_new(&others[i].link, f->event, &servers[i]), 0);
-                link_open(others[i].link, &handler, &others[i]);
-        }
-        assert_true(WAIT_FOR(f->event, 5, others[PING].ups == 1));
-
-        assert_true(WAIT_FOR(f->event, 15, others[PING].ends == 1));
-        assert_int_equal(peers[PING].n_pings, 1);
-        assert_non_null(strstr(others[PING].text, "ping"));
-        assert_in_range(clock_monotonic_usec() - begin, 11 * USEC_PER_SEC, 15 * USEC_PER_SEC);
-        link_close(others[PING].link);
-
-        assert_true(WAIT_FOR(f->event, 25, others[PLAIN].ends && others[TLS].ends && others[FULL].ends));
-        assert_in_range(clock_monotonic_usec() - begin, 20 * USEC_PER_SEC, 22 * USEC_PER_SEC);
-        assert_non_null(strstr(others[PLAIN].text, "no CONNACK within 20 s"));
-        assert_non_null(strstr(others[TLS].text, "no CONNACK within 20 s"));
-        assert_non_null(strstr(others[FULL].text, "no answer from 127.0.0.1"));
-        assert_non_null(strstr(others[FULL].text, "within 20 s"));
-        for (size_t i = 0; i < N; i++)
-                assert_int_equal(others[i].ends, 1);
-        /* Waiting costs nothing, in the thread neither. */
-        assert_true(cpu_seconds() - cpu < 5.0);                  /* of 20 and more; valgrind is slow */
-        assert_true(WAIT_FOR(f->event, 5, link_orphans() == 1)); /* the one in connect() */
-
-        begin = clock_monotonic_usec();
-        for (size_t i = 0; i < N; i++)
-                link_free(others[i].link);
-        assert_in_range(clock_monotonic_usec() - begin, 0, 200 * USEC_PER_MSEC);
-        for (size_t i = 0; i <= n_fillers && i < ELEMENTSOF(fillers); i++)
-                close(fillers[i]);
-        for (size_t i = 0; i < N; i++)
-                peer_deinit(&peers[i]);
-        /* Now that nobody listens there, connect() returns at its next try. */
-        assert_true(WAIT_FOR(f->event, 40, link_orphans() == 0));
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -913,8 +661,6 @@ int main(void)
                 TEST(test_no_such_host),
                 TEST(test_profile_fails),
                 TEST(test_open_is_quiet),
-                TEST(test_stop_does_not_wait),
-                TEST(test_patience),
         };
 
         return cmocka_run_group_tests_name("link", tests, NULL, NULL);

@@ -300,6 +300,8 @@ static const ConfigKey delivery_keys[] = {
 
 static const ConfigKey time_keys[] = {
         {"wait_sync", CONFIG_KEY_SPECIAL, .read = take_wait_sync},
+        {"wait_max", CONFIG_KEY_DURATION, TO(time.wait_max_usec), .fallback = "600", .max = 86400,
+                .unit = "s"},
         {0},
 };
 

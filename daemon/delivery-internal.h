@@ -48,6 +48,7 @@ typedef struct Lane {
         uint64_t next; /* sequence number to read from */
         bool dry;      /* the spool had no more */
         bool fetching; /* the spool gets it from the disk, and says when it has it */
+        bool timeless; /* the next message has no time yet */
 } Lane;
 
 struct Delivery {
@@ -57,6 +58,8 @@ struct Delivery {
         Latest *latest;
         DeliveryConfig config;
         DeliveryStats stats;
+        DeliveryResolve resolve;
+        void *resolve_userdata;
         sd_event_source *advance, *timer;
         bool running;
         bool lost;  /* the link has noticed, and will tell: nothing goes until then */
@@ -104,6 +107,7 @@ void delivery_hold(Delivery *delivery, int error);
 /* delivery-lane.c */
 void lanes_start(Delivery *delivery);
 void lanes_stop(Delivery *delivery);
+void lanes_resume(Delivery *delivery);          /* what waited for a time may have one now */
 bool lanes_have_more(const Delivery *delivery); /* something may go now, as far as is known */
 /* Takes the next message. What comes alone is not held back by a cork. 1: done, 0: there is none, or not
  * now. */

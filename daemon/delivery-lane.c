@@ -66,6 +66,13 @@ static void skip(Delivery *delivery, const Sample *sample, int error)
                 error == -EMSGSIZE ? "too long" : "its channel is no topic");
 }
 
+/* A sample that is held gets its time, or has none yet. */
+static bool give_time(const Delivery *delivery, Sample *sample)
+{
+        return !sample->boot ||
+               (delivery->resolve && delivery->resolve(sample, delivery->resolve_userdata) >= 0);
+}
+
 /* 1: it is with the link; 0: MQTT can't carry it, ret_error says why; -1: not now. */
 static int hand_over(
         Delivery *delivery, const Sample *sample, bool cork, bool *corked, size_t *ret_bytes, int *ret_error)
@@ -160,15 +167,16 @@ void lanes_copies_arrived(Delivery *delivery, uint64_t window_number)
 static int send_copy(Delivery *delivery, bool follows, bool *corked)
 {
         for (LatestEntry *entry = latest_first(delivery->latest); entry; entry = latest_next(entry)) {
+                Sample sample = entry->sample;
                 size_t bytes = 0;
                 int r, error;
 
-                if (!entry->due)
+                if (!entry->due || !give_time(delivery, &sample))
                         continue;
                 entry->due = false;
                 if (entry->sequence >= delivery->boundary && !has_gone(delivery, entry))
                         continue; /* there is a newer one by now, and the live lane has it */
-                r = hand_over(delivery, &entry->sample, follows, corked, &bytes, &error);
+                r = hand_over(delivery, &sample, follows, corked, &bytes, &error);
                 if (r < 0) {
                         entry->due = true;
                         return r;
@@ -210,7 +218,8 @@ uint64_t lanes_due_usec(const Delivery *delivery)
 {
         double wait;
 
-        if (!delivery->draining || delivery->lanes[SPOOL_BACKLOG].fetching || has_tokens(delivery))
+        if (!delivery->draining || delivery->lanes[SPOOL_BACKLOG].fetching ||
+                delivery->lanes[SPOOL_BACKLOG].timeless || has_tokens(delivery))
                 return UINT64_MAX;
         wait = (1 - delivery->tokens) / delivery->config.drain_rate * (double) USEC_PER_SEC;
         return delivery->tokens_usec + (uint64_t) wait + 1;
@@ -243,11 +252,19 @@ void lanes_stop(Delivery *delivery)
         }
 }
 
+void lanes_resume(Delivery *delivery)
+{
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                delivery->lanes[i].timeless = false;
+        for (LatestEntry *entry = latest_first(delivery->latest); entry; entry = latest_next(entry))
+                delivery->copies_due |= entry->due;
+}
+
 static bool lane_may_go(const Delivery *delivery, SpoolLane lane)
 {
         const Lane *l = &delivery->lanes[lane];
 
-        if (l->dry || l->fetching)
+        if (l->dry || l->fetching || l->timeless)
                 return false;
         return lane == SPOOL_LIVE ||
                (delivery->draining && has_tokens(delivery) && windows_have_room_for_backlog(delivery));
@@ -295,6 +312,10 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
         }
         if (r == 0) {
                 lane->dry = true;
+                return 0;
+        }
+        if (!give_time(delivery, &sample)) {
+                lane->timeless = true;
                 return 0;
         }
         r = hand_over(delivery, &sample, follows, corked, &bytes, &error);

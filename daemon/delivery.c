@@ -271,6 +271,18 @@ void delivery_take(Delivery *delivery, uint64_t sequence, const Sample *sample)
         arm_if_more(delivery);
 }
 
+void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *userdata)
+{
+        delivery->resolve = resolve;
+        delivery->resolve_userdata = userdata;
+}
+
+void delivery_resume(Delivery *delivery)
+{
+        lanes_resume(delivery);
+        arm_if_more(delivery);
+}
+
 unsigned delivery_unanswered(const Delivery *delivery)
 {
         return delivery->unanswered;

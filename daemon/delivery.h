@@ -39,6 +39,11 @@ int delivery_start(Delivery *delivery, const char *plug_id);
 void delivery_stop(Delivery *delivery);
 /* This went into the spool. Cheap: sends nothing itself, only sees to it that the loop will. */
 void delivery_take(Delivery *delivery, uint64_t sequence, const Sample *sample);
+/* What becomes of a sample that is held until the clock is set (sample->boot): 0, and it has its time; or
+ * -EAGAIN: not yet, and it waits, with what is behind it in its lane, until delivery_resume(). */
+typedef int (*DeliveryResolve)(Sample *sample, void *userdata);
+void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *userdata);
+void delivery_resume(Delivery *delivery);
 /* From the link's handler. */
 void delivery_on_unsuback(Delivery *delivery, int mid);
 void delivery_on_writable(Delivery *delivery);

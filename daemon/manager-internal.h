@@ -11,6 +11,7 @@
 #include "manager.h"
 #include "sample.h"
 #include "spool.h"
+#include "timekeeper.h"
 #include "util/bytes.h"
 
 /* The last word on our identity. It stays until the server has another, so that State doesn't flicker with
@@ -49,6 +50,9 @@ struct Manager {
 
         SampleIds ids;
         SampleTimes *times;
+        Timekeeper *timekeeper;
+        uint64_t newest_held_msec; /* what is newer has later times */
+        bool reserved;             /* times that wait in the spool */
         Spool *spool;
         Rate rate; /* of what comes into it; CLOCK_BOOTTIME */
         Link *link;
@@ -68,8 +72,10 @@ struct Manager {
 
 void manager_changed(Manager *manager);
 void manager_counted(Manager *manager);
-/* The time, in µs since the epoch; says when it was set back. */
-uint64_t manager_clock(Manager *manager);
+/* Something went out of the spool. */
+void manager_confirmed(Manager *manager);
+/* As timekeeper_now(); says when the clock was set back. */
+TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec);
 
 int session_init(Manager *manager, char **ret_error);
 void session_deinit(Session *session);

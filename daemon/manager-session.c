@@ -47,7 +47,8 @@ static void say_retry(Manager *manager, const char *what, const char *text, uint
 /* --- logging in ------------------------------------------------------------------------------------------
  */
 
-static void put_message(Manager *manager, Bytes *bytes, const char *data, uint64_t at_msec)
+static void put_message(
+        Manager *manager, Bytes *bytes, const char *data, uint64_t now_usec, uint64_t at_msec)
 {
         Sample sample = {
                 .sensor = "",
@@ -57,26 +58,32 @@ static void put_message(Manager *manager, Bytes *bytes, const char *data, uint64
                 .at_msec = at_msec,
         };
 
-        sample_ids_next(&manager->ids, at_msec * USEC_PER_MSEC, sample.id);
+        sample_ids_next(&manager->ids, now_usec, sample.id);
         bytes_clear(bytes);
         payload_put_message(bytes, &sample);
 }
 
-/* The will is the newer of the two when it comes: it has the time of connecting, the birth 1 ms less. */
+/* The will is the newer of the two when it comes: it has the time of connecting, the birth 1 ms less. As
+ * long as the clock can't be right, neither has one: connecting doesn't wait for it, and the platform fills
+ * it in. */
 static int on_profile(LinkProfile *ret, void *userdata)
 {
         Manager *manager = userdata;
         Session *session = &manager->session;
         const WillConfig *will = &manager->config->will;
-        uint64_t birth_msec;
+        uint64_t now_usec, birth_msec = 0;
+        int64_t ahead_usec;
+        bool known = manager_clock(manager, &now_usec, &ahead_usec) == TIME_KNOWN;
         int r;
 
-        r = sample_times_next(
-                manager->times, will->channel, manager_clock(manager) / USEC_PER_MSEC - 1, 2, &birth_msec);
-        if (r < 0)
-                return r;
-        put_message(manager, &session->birth, will->online, birth_msec);
-        put_message(manager, &session->will, will->data, birth_msec + 1);
+        if (known) {
+                r = sample_times_next(
+                        manager->times, will->channel, now_usec / USEC_PER_MSEC - 1, 2, &birth_msec);
+                if (r < 0)
+                        return r;
+        }
+        put_message(manager, &session->birth, will->online, now_usec, birth_msec);
+        put_message(manager, &session->will, will->data, now_usec, known ? birth_msec + 1 : 0);
         if (session->birth.failed || session->will.failed)
                 return -ENOMEM;
 
@@ -140,6 +147,7 @@ static void on_unsuback(int mid, void *userdata)
 
         doubted = delivery_unanswered(manager->delivery) > 0;
         delivery_on_unsuback(manager->delivery, mid);
+        manager_confirmed(manager);
         if (doubted && delivery_unanswered(manager->delivery) == 0 && !manager->session.keep_error) {
                 free(TAKE_PTR(manager->session.last_error));
                 manager_changed(manager);

@@ -35,13 +35,83 @@ void manager_changed(Manager *manager)
         }
 }
 
-uint64_t manager_clock(Manager *manager)
-{
-        uint64_t now_usec = clock_realtime_usec();
+/* --- the clock ------------------------------------------------------------------------------------------
+ */
 
-        if (!sample_times_clock(manager->times, now_usec / USEC_PER_MSEC))
+static void on_waiting(const Sample *sample, void *userdata)
+{
+        Manager *manager = userdata;
+        Sample copy = *sample;
+
+        if (timekeeper_resolve(manager->timekeeper, &copy) >= 0)
+                sample_times_reserve_one(manager->times, copy.channel, copy.at_msec);
+}
+
+/* The times that wait in the spool are not given again: it is gone through, as not all of them are in
+ * memory.
+ */
+static void reserve_waiting(Manager *manager)
+{
+        SpoolStats stats;
+        int r;
+
+        spool_get_stats(manager->spool, &stats);
+        manager->reserved = stats.messages > 0;
+        r = sample_times_reserve(manager->times, stats.messages);
+        if (r >= 0 && manager->reserved)
+                r = spool_visit(manager->spool, on_waiting, manager);
+        if (r < 0)
+                log_warning("not all times in the spool could be looked at (%s): one of them might be used "
+                            "twice",
+                        r == -ETIME ? "there are too many" : strerror(-r));
+}
+
+void manager_confirmed(Manager *manager)
+{
+        SpoolStats stats;
+
+        if (!manager->reserved)
+                return;
+        spool_get_stats(manager->spool, &stats);
+        if (stats.messages > 0)
+                return;
+        (void) sample_times_reserve(manager->times, 0);
+        manager->reserved = false;
+}
+
+TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec)
+{
+        TimekeeperWord word = timekeeper_now(manager->timekeeper, ret_now_usec, ret_ahead_usec);
+
+        if (word == TIME_KNOWN && !sample_times_clock(manager->times, *ret_now_usec / USEC_PER_MSEC)) {
                 log_warning("the clock was set back by more than a minute: the new time holds from here on");
-        return now_usec;
+                reserve_waiting(manager);
+        }
+        return word;
+}
+
+/* The clock was set, or messages that waited for it have their times. */
+static void on_clock(void *userdata)
+{
+        Manager *manager = userdata;
+        uint64_t newest_msec = timekeeper_newest_msec(manager->timekeeper), now_usec;
+        int64_t ahead_usec;
+
+        if (newest_msec > manager->newest_held_msec) {
+                manager->newest_held_msec = newest_msec;
+                sample_times_raise(manager->times, newest_msec);
+        }
+        spool_set_clock(manager->spool, manager_clock(manager, &now_usec, &ahead_usec) == TIME_KNOWN);
+        if (manager->delivery)
+                delivery_resume(manager->delivery);
+        manager_counted(manager);
+}
+
+static int on_held(Sample *sample, void *userdata)
+{
+        Manager *manager = userdata;
+
+        return timekeeper_resolve(manager->timekeeper, sample);
 }
 
 /* No two messages of a channel have the same time, so where more than a thousand a second come for long,
@@ -74,24 +144,49 @@ static void count_stored(Manager *manager, const Sample *sample)
  */
 typedef int (*Append)(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
-/* One message into the spool, with the id and the time that it keeps. taken_usec: CLOCK_BOOTTIME. */
-static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append append)
+/* Gives a sample its time, or what it waits for one with. taken_usec: CLOCK_BOOTTIME. */
+static int stamp(Manager *manager, Sample *sample, uint64_t taken_usec, uint64_t *ret_now_usec)
 {
-        int64_t at_usec = (int64_t) taken_usec + clock_realtime_ahead_of_boottime_usec();
-        uint64_t now_usec = manager_clock(manager), sequence;
-        uint64_t taken_msec = MIN((uint64_t) MAX(at_usec, 0), now_usec) / USEC_PER_MSEC;
+        int64_t ahead_usec, at_usec;
+        uint64_t taken_msec, now_msec;
         int r;
 
+        switch (manager_clock(manager, ret_now_usec, &ahead_usec)) {
+        case TIME_HELD:
+                return timekeeper_hold(manager->timekeeper, sample, taken_usec);
+        case TIME_NONE:
+                sample->at_msec = 0;
+                return 0;
+        case TIME_KNOWN:
+                break;
+        }
+        at_usec = (int64_t) taken_usec + ahead_usec;
+        taken_msec = MIN((uint64_t) MAX(at_usec, 0), *ret_now_usec) / USEC_PER_MSEC;
         r = sample_times_next(manager->times, sample->channel, taken_msec, 1, &sample->at_msec);
         if (r < 0)
                 return r;
-        if (sample->at_msec > now_usec / USEC_PER_MSEC + AHEAD_MSEC)
-                say_ahead(manager, sample, sample->at_msec - now_usec / USEC_PER_MSEC);
+        now_msec = *ret_now_usec / USEC_PER_MSEC;
+        if (sample->at_msec > now_msec + AHEAD_MSEC)
+                say_ahead(manager, sample, sample->at_msec - now_msec);
+        return 0;
+}
+
+/* One message into the spool, with the id and the time that it keeps. */
+static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append append)
+{
+        uint64_t now_usec, sequence;
+        int r;
+
+        r = stamp(manager, sample, taken_usec, &now_usec);
+        if (r < 0)
+                return r;
         sample_ids_next(&manager->ids, now_usec, sample->id);
 
         r = append(manager->spool, sample, &sequence);
         if (r < 0)
                 return r;
+        if (sample->boot)
+                timekeeper_note_boot(manager->timekeeper, sample->boot, sample->at_msec, 1);
         count_stored(manager, sample);
         delivery_take(manager->delivery, sequence, sample);
         manager_counted(manager);
@@ -155,8 +250,10 @@ static void on_spooled(const SpoolNoted *noted, void *userdata)
 
         /* Best effort: without it a time could be used twice only if the clock was set back while we were
          * away. */
-        if (!noted->boot)
-                (void) sample_times_note(manager->times, noted->channel, noted->at_msec);
+        if (noted->boot)
+                return timekeeper_note_boot(manager->timekeeper, noted->boot, noted->at_msec, noted->messages);
+        (void) sample_times_note(manager->times, noted->channel, noted->at_msec);
+        timekeeper_note_time(manager->timekeeper, noted->at_msec);
 }
 
 static int make_spool(Manager *manager, char **ret_error)
@@ -214,9 +311,19 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 text_set(ret_error, "the kernel gave no random bytes for message ids: %s", strerror(-r));
                 return r;
         }
+        r = timekeeper_new(
+                &manager->timekeeper, event, paths->state, &config->time, on_clock, manager, ret_error);
+        if (r < 0)
+                return r;
         r = make_spool(manager, ret_error);
         if (r < 0)
                 return r;
+        r = timekeeper_begin(manager->timekeeper);
+        if (r < 0) {
+                text_set(ret_error, "the clock can't be looked at: %s", strerror(-r));
+                return r;
+        }
+        on_clock(manager);
         r = credentials_new(&manager->credentials, paths->state, ret_error);
         if (r < 0)
                 return r;
@@ -230,6 +337,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 text_set(ret_error, "the delivery can't be set up: %s", strerror(-r));
                 return r;
         }
+        delivery_set_resolver(manager->delivery, on_held, manager);
         r = session_init(manager, ret_error);
         if (r < 0)
                 return r;
@@ -254,6 +362,7 @@ Manager *manager_free(Manager *manager)
         delivery_free(manager->delivery);
         link_free(manager->link);
         spool_free(manager->spool);
+        timekeeper_free(manager->timekeeper);
         credentials_free(manager->credentials);
         session_deinit(&manager->session);
         sample_times_free(manager->times);
@@ -336,10 +445,12 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
 {
         DeliveryStats delivery;
         SpoolStats spool;
+        TimekeeperStats time;
         uint64_t dropped;
 
         delivery_get_stats(manager->delivery, &delivery);
         spool_get_stats(manager->spool, &spool);
+        timekeeper_get_stats(manager->timekeeper, &time);
         dropped = spool.dropped + delivery.skipped;
         for (size_t i = 0; i < manager->n_hosts; i++)
                 dropped += host_dropped(manager->hosts[i]);
@@ -353,7 +464,10 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
                 .connections = link_connections(manager->link),
                 .round_trip_usec = delivery.round_trip_usec,
                 .spool_trouble = spool.trouble,
-                .clock_trouble = "",
+                .held = MIN(time.held, spool.messages),
+                .estimated = time.estimated,
+                .set_back = sample_times_set_back(manager->times),
+                .clock_trouble = time.trouble,
         };
 }
 

@@ -73,7 +73,7 @@ typedef struct ManagerCounters {
         uint64_t estimated;                    /* … whose time had to be estimated */
         uint64_t set_back;                     /* how often the clock was set back by more than a minute */
         const char *spool_trouble;             /* "" if none */
-        const char *clock_trouble;             /* "" if none */
+        const char *clock_trouble;             /* "" if none; borrowed until the next call */
 } ManagerCounters;
 void manager_get_counters(const Manager *manager, ManagerCounters *ret);
 

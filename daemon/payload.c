@@ -50,8 +50,10 @@ void payload_put_message(Bytes *bytes, const Sample *sample)
         to += SAMPLE_ID_TEXT - 1;
         to = append(to, BEFORE_DATA, strlen(BEFORE_DATA));
         to = append(to, sample->data, sample->data_size);
-        to = append(to, BEFORE_AT, strlen(BEFORE_AT));
-        to = append_unsigned(to, sample->at_msec);
+        if (sample->at_msec > 0) {
+                to = append(to, BEFORE_AT, strlen(BEFORE_AT));
+                to = append_unsigned(to, sample->at_msec);
+        }
         *to++ = '}';
         bytes->size += (size_t) (to - start);
 }

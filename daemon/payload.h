@@ -16,7 +16,8 @@
 
 /* --- messages --------------------------------------------------------------------------------------- */
 
-/* Appends {"id":…,"data":…,"at":…}: always the same bytes for the same sample. */
+/* Appends {"id":…,"data":…,"at":…}: always the same bytes for the same sample. One with at_msec 0 has no
+ * time: "at" is left out, and the platform fills in when it came. */
 void payload_put_message(Bytes *bytes, const Sample *sample);
 
 /* Is this one JSON value and nothing else, by the letter of RFC 8259 and without lone surrogates? ret_error

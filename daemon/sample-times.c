@@ -21,6 +21,10 @@
 #define SET_BITS (UINT32_C(1) << 19)
 #define SET_MAX (SET_BITS / 4)
 
+/* What waits in the spool when the clock is set back: the same, as large as is needed, within limits. */
+#define RESERVED_BITS_MIN (UINT32_C(1) << 16)
+#define RESERVED_BITS_MAX (UINT32_C(1) << 25)
+
 typedef struct Channel Channel;
 
 struct Channel {
@@ -45,6 +49,8 @@ struct SampleTimes {
         uint64_t floor_msec; /* no evicted channel of this epoch was given a later one */
         uint64_t epoch;      /* how often the clock was set back */
         Set young, old;
+        Set reserved; /* no bits: nothing is */
+        uint32_t reserved_bits;
 };
 
 SampleTimes *sample_times_new(void)
@@ -73,6 +79,7 @@ SampleTimes *sample_times_free(SampleTimes *times)
                 }
         free(times->young.bits);
         free(times->old.bits);
+        free(times->reserved.bits);
         free(times);
         return NULL;
 }
@@ -93,21 +100,26 @@ static uint64_t hash_name(const char *name)
         return mix(hash);
 }
 
-static uint32_t set_bit(const Channel *channel, uint64_t at_msec)
+static uint32_t hash_time(uint64_t channel_hash, uint64_t at_msec)
 {
-        return (uint32_t) mix(channel->hash ^ at_msec) % SET_BITS;
+        return (uint32_t) mix(channel_hash ^ at_msec);
 }
 
 static bool times_used(const SampleTimes *times, const Channel *channel, uint64_t at_msec)
 {
-        uint32_t bit = set_bit(channel, at_msec);
+        uint32_t hash = hash_time(channel->hash, at_msec), bit = hash % SET_BITS;
 
-        return ((times->young.bits[bit / 64] | times->old.bits[bit / 64]) >> (bit % 64)) & 1;
+        if (((times->young.bits[bit / 64] | times->old.bits[bit / 64]) >> (bit % 64)) & 1)
+                return true;
+        if (!times->reserved.bits)
+                return false;
+        bit = hash & (times->reserved_bits - 1);
+        return (times->reserved.bits[bit / 64] >> (bit % 64)) & 1;
 }
 
 static void times_use(SampleTimes *times, const Channel *channel, uint64_t at_msec)
 {
-        uint32_t bit = set_bit(channel, at_msec);
+        uint32_t bit = hash_time(channel->hash, at_msec) % SET_BITS;
 
         if (times->young.size == SET_MAX) {
                 Set emptied = times->old;
@@ -175,6 +187,12 @@ bool sample_times_clock(SampleTimes *times, uint64_t now_msec)
         return false;
 }
 
+/* Does its last time hold the channel back? */
+static bool channel_held_back(const SampleTimes *times, const Channel *channel)
+{
+        return channel->epoch == times->epoch || channel->last_msec <= times->clock_msec + SET_BACK_MSEC;
+}
+
 int sample_times_next(
         SampleTimes *times, const char *name, uint64_t wanted_msec, unsigned count, uint64_t *ret_at_msec)
 {
@@ -184,7 +202,7 @@ int sample_times_next(
         if (!channel)
                 return -ENOMEM;
 
-        if (channel->epoch == times->epoch || channel->last_msec <= times->clock_msec + SET_BACK_MSEC)
+        if (channel_held_back(times, channel))
                 at_msec = MAX(at_msec, channel->last_msec + 1);
         if (times->epoch > 0)
                 for (uint64_t i = at_msec; i < at_msec + count; i++)
@@ -209,6 +227,42 @@ int sample_times_note(SampleTimes *times, const char *name, uint64_t at_msec)
         channel->last_msec = MAX(channel->last_msec, at_msec);
         times->clock_msec = MAX(times->clock_msec, at_msec);
         return 0;
+}
+
+void sample_times_raise(SampleTimes *times, uint64_t at_msec)
+{
+        for (size_t i = 0; i < BUCKETS; i++)
+                for (Channel *channel = times->buckets[i]; channel; channel = channel->next) {
+                        if (!channel_held_back(times, channel) || channel->last_msec < at_msec)
+                                channel->last_msec = at_msec;
+                        channel->epoch = times->epoch;
+                }
+        times->floor_msec = MAX(times->floor_msec, at_msec);
+        times->clock_msec = MAX(times->clock_msec, at_msec);
+}
+
+int sample_times_reserve(SampleTimes *times, uint64_t most)
+{
+        uint32_t bits = RESERVED_BITS_MIN;
+
+        free(TAKE_PTR(times->reserved.bits));
+        if (most == 0)
+                return 0;
+        while (bits < RESERVED_BITS_MAX && bits / 4 < most)
+                bits *= 2;
+        times->reserved.bits = calloc(bits / 64, sizeof(uint64_t));
+        times->reserved_bits = bits;
+        return times->reserved.bits ? 0 : -ENOMEM;
+}
+
+void sample_times_reserve_one(SampleTimes *times, const char *name, uint64_t at_msec)
+{
+        uint32_t bit;
+
+        if (!times->reserved.bits)
+                return;
+        bit = hash_time(hash_name(name), at_msec) & (times->reserved_bits - 1);
+        times->reserved.bits[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
 uint64_t sample_times_set_back(const SampleTimes *times)

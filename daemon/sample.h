@@ -16,7 +16,7 @@
 /* Borrowed text: whoever keeps a sample copies it. */
 typedef struct Sample {
         uint8_t id[SAMPLE_ID_SIZE];
-        uint64_t at_msec;    /* since the epoch, UTC */
+        uint64_t at_msec;    /* since the epoch, UTC; 0: none, the platform fills in when it came */
         const uint8_t *boot; /* NULL; or the id of a boot, SAMPLE_BOOT_SIZE bytes, and at_msec is that boot's
                                 CLOCK_BOOTTIME: the sample is held until the clock is set */
         const char *sensor;  /* name of the sensor, "" for Publish() */
@@ -59,4 +59,10 @@ int sample_times_next(SampleTimes *times, const char *channel, uint64_t wanted_m
         uint64_t *ret_at_msec);
 /* What is in the spool already: the more of its times are noted, the more are not used twice. */
 int sample_times_note(SampleTimes *times, const char *channel, uint64_t at_msec);
+/* Makes room to reserve that many times, which are not given again; what was reserved before is forgotten
+ * (0: that alone). For what still waits to be sent when the clock is set back. 0 or -ENOMEM. */
+int sample_times_reserve(SampleTimes *times, uint64_t most);
+void sample_times_reserve_one(SampleTimes *times, const char *channel, uint64_t at_msec);
+/* All that any channel is given from here on is later than this. */
+void sample_times_raise(SampleTimes *times, uint64_t at_msec);
 uint64_t sample_times_set_back(const SampleTimes *times); /* how often */

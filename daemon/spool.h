@@ -81,6 +81,11 @@ uint64_t spool_end(const Spool *spool);
 typedef void (*SpoolReady)(void *userdata);
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 
+/* Shows every message that there is, in no order, beside whatever spool_read() is at. Blocks while it reads
+ * the disk, at most about 5 s. 0; -ETIME: the oldest were left out; -errno: some could not be read. */
+typedef void (*SpoolVisit)(const Sample *sample, void *userdata);
+int spool_visit(const Spool *spool, SpoolVisit visit, void *userdata);
+
 /* All that are in the spool with these numbers, from first to last, have arrived: they go. They may lie
  * before others that have not. */
 void spool_confirm(Spool *spool, uint64_t first, uint64_t last);

@@ -21,6 +21,8 @@ SERVICES = {
     "enrol": {"link"},
     "credentials": set(),
     "catalog": set(),
+    "boots": set(),
+    "timekeeper": {"boots"},
 }
 # room: all rooms it may know, beside itself
 ROOMS = {room: MODEL | {"util", "abi"} for room in MODEL}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 
 #include "macros.h"
@@ -60,6 +61,14 @@ int64_t clock_realtime_ahead_of_boottime_usec(void)
 int64_t clock_boottime_ahead_of_monotonic_usec(void)
 {
         return ahead_usec(CLOCK_BOOTTIME, CLOCK_MONOTONIC);
+}
+
+bool clock_synchronised(void)
+{
+        struct timex timex = {.modes = 0};
+        int state = adjtimex(&timex);
+
+        return state >= 0 && state != TIME_ERROR && !(timex.status & STA_UNSYNC);
 }
 
 static int hex_digit(char c)

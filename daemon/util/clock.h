@@ -3,6 +3,7 @@
 
 /* The clocks, in microseconds, and the identity of this boot. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 uint64_t clock_realtime_usec(void);  /* since the epoch; jumps when the time is set */
@@ -13,6 +14,9 @@ uint64_t clock_monotonic_usec(void); /* since boot, sleep excluded; the event lo
  * may be held up in between, and would take that for a difference. */
 int64_t clock_realtime_ahead_of_boottime_usec(void);
 int64_t clock_boottime_ahead_of_monotonic_usec(void);
+
+/* Does the kernel say that a time service keeps the clock? False too where it may not be asked. */
+bool clock_synchronised(void);
 
 /* The kernel's random id of this boot. 0, or -errno where /proc does not have it. */
 int clock_boot_id(uint8_t ret_id[static 16]);

@@ -176,7 +176,7 @@ def test_every_key_of_the_contract_stands_in_the_default_file():
     text = (ROOT / "etc" / "plugd.conf").read_text()
     for key in ("host port tls ca cert key keepalive hwid name enroll as model pass pass_file thing plug_id auth "
                 "auth_file channel data online max_size memory sync priority ttl when_full confirm confirm_timeout "
-                "drain_rate wait_sync sensors plugin interval rate_limit").split():
+                "drain_rate wait_sync wait_max sensors plugin interval rate_limit").split():
         assert re.search(rf"^\s*(//\s*)?(#\s+)?{key}\b|\b{key} = ", text, re.M), f"{key} isn't in etc/plugd.conf"
 
 

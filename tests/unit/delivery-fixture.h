@@ -37,6 +37,7 @@ struct Spool {
         unsigned error_lanes; /* bit by bit; 0: all */
         unsigned reads, lane_reads[SPOOL_LANES], rests[SPOOL_LANES];
         const char *bad_channel; /* of every tenth */
+        uint64_t held;           /* from here on they wait for the clock; 0: none */
         void (*on_confirm)(uint64_t sequence);
         SpoolReady ready;
         void *ready_userdata;
@@ -65,6 +66,10 @@ static Sample sample_of(const Spool *spool, uint64_t sequence)
                 .data = data,
                 .data_size = spool->data_size};
 
+        if (spool->held > 0 && sequence >= spool->held) {
+                sample.boot = (const uint8_t *) "0123456789abcdef";
+                sample.at_msec = sequence;
+        }
         memcpy(sample.id, &sequence, sizeof(sequence));
         return sample;
 }

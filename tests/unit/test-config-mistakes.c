@@ -314,6 +314,8 @@ static void test_types(void **state)
                 {"delivery: { confirm = true; };", "delivery.confirm: this has to be a string"},
                 {"time: { wait_sync = \"yes\"; };",
                         "time.wait_sync: this has to be \"auto\", true or false"},
+                {"time: { wait_max = 86401; };", "time.wait_max"},
+                {"time: { wait_max = -1; };", "time.wait_max"},
                 {"time: { wait_sync = 1; };", "time.wait_sync: this has to be \"auto\", true or false"},
                 {"device: { enroll = true; };", "device.enroll: this has to be a group"},
                 {"sensors: { };", "sensors: this has to be a list ( { … }, … ), and is a group"},

@@ -34,6 +34,7 @@ static void assert_defaults(const Config *config)
         assert_true(config->delivery.barrier);
         assert_int_equal(config->delivery.timeout_usec, 20 * USEC_PER_SEC);
         assert_int_equal(config->time.wait_sync, TIME_WAIT_AUTO);
+        assert_int_equal(config->time.wait_max_usec, 600 * USEC_PER_SEC);
         assert_int_equal(config->n_sensors, 0);
 }
 
@@ -136,7 +137,7 @@ static void test_everything(void **state)
                                   "  online = (1, -2.0, \"three\", (true)); };\n"
                                   "spool: { max_size = \"1.5G\"; memory = 262144; sync = 0.1; };\n"
                                   "delivery: { confirm = \"none\"; confirm_timeout = 300; };\n"
-                                  "time: { wait_sync = false; };\n");
+                                  "time: { wait_sync = false; wait_max = 0; };\n");
 
         assert_string_equal(config->server.host, "fe80::1%eth0");
         assert_int_equal(config->server.port, 1883);
@@ -159,6 +160,7 @@ static void test_everything(void **state)
         assert_false(config->delivery.barrier);
         assert_int_equal(config->delivery.timeout_usec, 300 * USEC_PER_SEC);
         assert_int_equal(config->time.wait_sync, TIME_WAIT_NO);
+        assert_int_equal(config->time.wait_max_usec, 0);
 }
 
 static void test_login_and_files(void **state)

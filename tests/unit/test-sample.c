@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "sample.h"
@@ -253,6 +254,64 @@ static void test_times_many_channels(void **state _unused_)
         assert_int_equal(next(times, "another", NOW - 2 * MINUTE, ORDERLY), NOW - 2 * MINUTE);
 }
 
+/* What was given elsewhere, to channels that it doesn't know as well. */
+static void test_times_raised(void **state _unused_)
+{
+        _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
+
+        next(times, "ahead", NOW + 5000, ORDERLY);
+        next(times, "behind", NOW, ORDERLY);
+        sample_times_raise(times, NOW + 1000);
+        assert_int_equal(next(times, "ahead", NOW + 1000, ORDERLY), NOW + 5001);
+        assert_int_equal(next(times, "behind", NOW + 1000, ORDERLY), NOW + 1001);
+        assert_int_equal(next(times, "new", NOW + 1000, ORDERLY), NOW + 1001);
+        /* From a wrong future: it doesn't hold anybody up. */
+        sample_times_raise(times, NOW + 525600 * MINUTE);
+        assert_int_equal(next(times, "behind", NOW + 2000, SET_BACK), NOW + 2000);
+        assert_int_equal(next(times, "other", NOW + 2000, ORDERLY), NOW + 2000);
+        /* After that, a channel's last time of before says nothing. */
+        next(times, "back", NOW + 200 * MINUTE, ORDERLY);
+        assert_int_equal(next(times, "back", NOW, SET_BACK), NOW);
+        sample_times_raise(times, NOW + 10);
+        assert_int_equal(next(times, "behind", NOW + 5, ORDERLY), NOW + 2001);
+        assert_int_equal(next(times, "back", NOW + 5, ORDERLY), NOW + 11);
+        assert_int_equal(next(times, "ahead", NOW + 5, ORDERLY), NOW + 11);
+}
+
+/* A spool with far more than is remembered one by one: none of it is used twice, and the clock is kept. */
+static void test_times_reserved(void **state _unused_)
+{
+        enum { WAITING = 1000000 };
+        _cleanup_(sample_times_freep) SampleTimes *times = sample_times_new();
+        uint64_t at_msec = 0, farthest = 0;
+        unsigned moved = 0;
+
+        sample_times_note(times, "a", NOW + 1000 * MINUTE);
+        assert_int_equal(next(times, "a", NOW, SET_BACK), NOW);
+        assert_int_equal(sample_times_reserve(times, WAITING), 0);
+        for (uint64_t i = 1; i <= WAITING; i++) /* every second millisecond is free */
+                sample_times_reserve_one(times, "a", NOW + 2 * i);
+        for (uint64_t i = 1; i <= WAITING / 10; i++) {
+                at_msec = next(times, "a", NOW + 20 * i, ORDERLY);
+                if ((at_msec - NOW) % 2 == 0)
+                        fail_msg("%" PRIu64 " is given again", at_msec);
+                farthest = MAX(farthest, at_msec - NOW - 20 * i);
+        }
+        assert_true(farthest < 50);
+        /* Those of one channel are not those of another. */
+        for (uint64_t i = 0; i < 1000; i++)
+                moved += next(times, "b", NOW + 2 * WAITING + 20 * i, ORDERLY) != NOW + 2 * WAITING + 20 * i;
+        assert_true(moved < 400);
+        /* Sent: it is as if nothing had been. */
+        assert_int_equal(sample_times_reserve(times, 0), 0);
+        moved = 0;
+        for (uint64_t i = 0; i < 1000; i++) {
+                sample_times_reserve_one(times, "c", NOW + 3 * WAITING + 20 * i);
+                moved += next(times, "c", NOW + 3 * WAITING + 20 * i, ORDERLY) != NOW + 3 * WAITING + 20 * i;
+        }
+        assert_true(moved < 400);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -267,6 +326,8 @@ int main(void)
                 cmocka_unit_test(test_times_remembered),
                 cmocka_unit_test(test_times_noted),
                 cmocka_unit_test(test_times_many_channels),
+                cmocka_unit_test(test_times_raised),
+                cmocka_unit_test(test_times_reserved),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,9 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export LSAN_OPTIONS=suppressions=$root/tests/fuzz/leaks.supp:print_suppressions=0
 
 child=
-trap '[ -z "$child" ] || kill "$child" 2>/dev/null' EXIT
+FUZZ_FOLDER=$(mktemp -d /dev/shm/fuzz-XXXXXX) || die "could not make a folder in /dev/shm"
+export FUZZ_FOLDER
+trap '[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null; rm -rf "$FUZZ_FOLDER"' EXIT
 trap 'exit 130' INT TERM
 
 # dictionary NAME: the option, where there is one.

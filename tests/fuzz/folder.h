@@ -40,7 +40,9 @@ static const char *fuzz_folder_get(void)
                 fuzz_folder_clear();
                 return fuzz_folder;
         }
-        strcpy(fuzz_folder, "/dev/shm/plugd-fuzz-XXXXXX");
+        /* libFuzzer ends without atexit(): fuzz.sh has a folder that it removes itself. */
+        snprintf(fuzz_folder, sizeof(fuzz_folder), "%s/plugd-fuzz-XXXXXX",
+                getenv("FUZZ_FOLDER") ? getenv("FUZZ_FOLDER") : "/dev/shm");
         if (!mkdtemp(fuzz_folder)) {
                 strcpy(fuzz_folder, "/tmp/plugd-fuzz-XXXXXX");
                 hold(mkdtemp(fuzz_folder));

@@ -67,9 +67,10 @@ static bool entry_matches(const Entry *entry, const char *host, const char *hwid
         return strcasecmp(entry->host, host) == 0 && strcmp(entry->hwid, hwid) == 0;
 }
 
+/* Of two that somebody wrote into the file the last: what is saved goes there. */
 static Entry *find_entry(const Credentials *credentials, const char *host, const char *hwid)
 {
-        for (size_t i = 0; i < credentials->n_entries; i++)
+        for (size_t i = credentials->n_entries; i-- > 0;)
                 if (entry_matches(&credentials->entries[i], host, hwid))
                         return &credentials->entries[i];
         return NULL;

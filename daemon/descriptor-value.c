@@ -10,6 +10,8 @@
 #include "descriptor.h"
 #include "util/text.h"
 
+#define SHOWN_MAX 64 /* bytes of a wrong text that its sentence shows */
+
 static const char *const type_names[] = {
         [PLUGD_BOOLEAN] = "boolean",
         [PLUGD_INTEGER] = "integer",
@@ -152,7 +154,8 @@ int descriptor_check_value(
                 }
                 if (!option->choices || descriptor_choice(option->choices, value->string) >= 0)
                         return 0;
-                text_set(ret_error, "\"%.64s\" is none of %s", value->string, option->choices);
+                text_set(ret_error, "\"%.*s\" is none of %s", (int) text_cut(value->string, SHOWN_MAX),
+                        value->string, option->choices);
                 return -EINVAL;
         case PLUGD_BOOLEAN:
         case PLUGD_JSON:

@@ -17,6 +17,7 @@
 #include "util/text.h"
 
 #define NAME_LENGTH_MAX 64
+#define SHOWN_MAX 64 /* bytes of a wrong text that its sentence shows */
 
 /* Where we are, for sentences: what is wrong with what. */
 typedef struct Reader {
@@ -118,8 +119,9 @@ static int check_fallback(const Reader *reader, const struct plugd_option *optio
         if (!option->fallback)
                 return 0;
         if (descriptor_parse_value(option, option->fallback, &value) < 0)
-                return fail(reader, "the default \"%.64s\" of option %s is no %s", option->fallback,
-                        option->name, descriptor_type_name(option->type));
+                return fail(reader, "the default \"%.*s\" of option %s is no %s",
+                        (int) text_cut(option->fallback, SHOWN_MAX), option->fallback, option->name,
+                        descriptor_type_name(option->type));
         if (descriptor_check_value(option, &value, &error) < 0)
                 return fail(
                         reader, "the default of option %s: %s", option->name, error ? error : "can't be");
@@ -141,7 +143,8 @@ static int check_option_name(
         const Reader *reader, const struct plugd_option *options, size_t n, const char *name, bool top)
 {
         if (!option_name_valid(name))
-                return fail(reader, "\"%.64s\" can't be the name of an option", name);
+                return fail(reader, "\"%.*s\" can't be the name of an option",
+                        (int) text_cut(name, SHOWN_MAX), name);
         if (descriptor_find_option(options, n, name))
                 return fail(reader, "it has the option %s twice", name);
         if (top && group_key_taken(name)) {

@@ -109,7 +109,8 @@ static int sample_decode(const uint8_t *data, uint32_t size, Sample *ret)
         sample.data_size = size - size_min - sensor_size - channel_size;
         if (memchr(sample.sensor, '\0', sensor_size + 1) != sample.sensor + sensor_size ||
                 memchr(sample.channel, '\0', channel_size + 1) != sample.channel + channel_size ||
-                sample.data[sample.data_size] != '\0' || sample.data_size > SAMPLE_DATA_MAX)
+                memchr(sample.data, '\0', sample.data_size + 1) != sample.data + sample.data_size ||
+                sample.data_size > SAMPLE_DATA_MAX)
                 return -EBADMSG;
         *ret = sample;
         return 0;

@@ -4,7 +4,7 @@
 # tests/run.sh [--quick]: installs what is missing, builds, runs everything. Needs root on Debian 12, no terminal, and
 # after the first run no network. The last line is "N passed, N failed, N skipped".
 #
-#     gcc        warnings are errors: unit tests, checks, scenarios
+#     gcc        warnings are errors: unit tests, corpora of the fuzzers, checks, scenarios
 #     sanitize   clang, address and undefined behaviour sanitizers: unit tests, and scenarios (not with --quick)
 #     trixie     gcc in a Debian 13 root, warnings are errors: unit tests (not with --quick)
 #     lab        virtual machines with Debian 12 and 13, simulated hardware, plugd's package (not with --quick)

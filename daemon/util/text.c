@@ -123,6 +123,15 @@ bool text_is_utf8(const char *text, size_t size)
         return true;
 }
 
+size_t text_cut(const char *text, size_t max)
+{
+        size_t length = strnlen(text, max);
+
+        while (length > 0 && ((uint8_t) text[length] & 0xc0) == 0x80)
+                length--;
+        return length;
+}
+
 _printf_(1, 0) static char *text_vprintf(const char *format, va_list arguments)
 {
         char *text;

@@ -15,6 +15,10 @@ const char *text_format_duration(char buffer[static 48], uint64_t usec);
 /* Well-formed UTF-8 (no surrogates, no overlong forms) without NUL. */
 bool text_is_utf8(const char *text, size_t size);
 
+/* How many bytes to show of a text that may be too long: at most max, and no part of a character of UTF-8.
+ */
+size_t text_cut(const char *text, size_t max);
+
 /* asprintf that gives NULL when out of memory. Caller frees. */
 char *text_printf(const char *format, ...) _printf_(1, 2);
 

@@ -177,6 +177,18 @@ static void test_formats(void **state)
         assert_string_equal(text_format_duration(duration, 90061 * USEC_PER_SEC), "1 d 1 h");
 }
 
+static void test_cut(void **state)
+{
+        (void) state;
+        assert_int_equal(text_cut("", 4), 0);
+        assert_int_equal(text_cut("abc", 4), 3);
+        assert_int_equal(text_cut("abcdef", 4), 4);
+        assert_int_equal(text_cut("abcäf", 4), 3);
+        assert_int_equal(text_cut("abä", 4), 4);
+        assert_int_equal(text_cut("a€€", 6), 4);
+        assert_int_equal(text_cut("\x80\x80\x80", 2), 0);
+}
+
 static void test_utf8(void **state)
 {
         static const struct {
@@ -421,6 +433,7 @@ int main(void)
                 cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_formats),
                 cmocka_unit_test(test_utf8),
+                cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_text_set),
                 cmocka_unit_test(test_file_write_atomic),
                 cmocka_unit_test(test_file_write_failure_leaves_nothing),

@@ -22,7 +22,8 @@ def load_scenarios():
 
 
 scenarios = load_scenarios()
-Scene, sim, template, MODEL, PASS = scenarios.Scene, scenarios.sim, scenarios.template, scenarios.MODEL, scenarios.PASS
+Scene, sim, template = scenarios.Scene, scenarios.sim, scenarios.template
+MODEL, PASS, HWID = scenarios.MODEL, scenarios.PASS, scenarios.HWID
 folder, make_scene, scene, certificates = scenarios.folder, scenarios.make_scene, scenarios.scene, scenarios.certificates
 figure, pytest_terminal_summary, pytest_runtest_makereport = scenarios.figure, scenarios.pytest_terminal_summary, scenarios.pytest_runtest_makereport
 

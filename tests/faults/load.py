@@ -109,6 +109,17 @@ class Load:
         assert dropped == 0, f"{dropped} messages were dropped"
         return self.judge()
 
+    def settle(self, end_us, fault, line, leaky=False):
+        """After an outage that ended then: waits until messages taken since arrive, finishes, and writes the line of the
+        table. During the outage nothing may have come through, unless it is leaky."""
+        newer, channel = end_us // 1000 + 500, self.channels[min(self.counters, key=self.counters.get)]
+        harness.wait_for(lambda: self.scene.platform.query("SELECT 1 FROM arrivals WHERE channel = ? AND at > ? LIMIT 1", channel, newer),
+                         "new messages arrive", 150)
+        verdict = self.finish()
+        through = sum(1 for row in self.rows() if end_us - 2_000_000 < row.time_us < end_us)
+        assert leaky or not through, f"{through} messages arrived during the outage, which was none"
+        line(fault, verdict, *self.recovery(end_us))
+
     # --- the load
 
     def _run(self):

@@ -8,7 +8,9 @@ sensor, how much the daemon last said it had taken. judge() then compares with w
 
 import collections
 import json
+import signal
 import statistics
+import subprocess
 import threading
 import time
 
@@ -78,13 +80,21 @@ class Load:
         with self._pause:   # who asks has heard by now, or is told that nobody is there
             safe, self._safe = self._safe, {}
         for counter in self.counters:
-            written = [number for _, number in sorted(self._written(counter, pid))]
-            assert len(written) <= 1, f"{counter} had {len(written)} workers"
-            self.ends[counter].append(lives.End(how, how == "stopped", safe.get(counter, 0), sum(written)))
+            written = [number for _, number in sorted(self._written(counter, pid))] or [0]
+            # A worker that ended before its daemon: what it has written was read to the end.
+            self.ends[counter] += [lives.End("worker replaced", True, 0, number) for number in written[:-1]]
+            self.ends[counter].append(lives.End(how, how == "stopped", max(safe.get(counter, 0) - sum(written[:-1]), 0), written[-1]))
 
-    def died(self):
-        """It has ended by itself, killed by what is preloaded."""
-        self._end("killed", lambda: self.gateway.wait_exit(5))
+    def hang_up(self):
+        """SIGHUP, which may end it in order, or not end it."""
+        self.gateway.process.send_signal(signal.SIGHUP)
+        try:
+            code = self.gateway.process.wait(3)
+        except subprocess.TimeoutExpired:
+            return
+        assert code == 0, f"plugd ended with {code}"
+        self._end("stopped", lambda: self.gateway.wait_exit(5))
+        self.start()
 
     def _written(self, counter, pid):
         for path in (self.gateway.folder / "written").glob(f"{counter}.{pid}.*"):

@@ -36,5 +36,5 @@ def test_kill_9_at_random_moments(scene, full, rng, line, figure):
         load.gateway.wait_online(60)
         verdict = load.finish(240)
         first, last = load.recovery(end)
-    line(f"kill -9, {kills} times ({by_phase['offline']} offline), seed {rng.first}", verdict, first, last)
+    line(f"kill -9, {kills} times ({by_phase['offline']} offline)", verdict, first, last)
     figure(f"    samples that a worker had written and the killed daemon had not read, median/most: {'/'.join(spread(verdict.unread))}")

@@ -80,7 +80,7 @@ class Load:
         with self._pause:   # who asks has heard by now, or is told that nobody is there
             safe, self._safe = self._safe, {}
         for counter in self.counters:
-            written = [number for _, number in sorted(self._written(counter, pid))] or [0]
+            written = [done if how == "stopped" else begun for _, done, begun in sorted(self._written(counter, pid))] or [0]
             # A worker that ended before its daemon: what it has written was read to the end.
             self.ends[counter] += [lives.End("worker replaced", True, 0, number) for number in written[:-1]]
             self.ends[counter].append(lives.End(how, how == "stopped", max(safe.get(counter, 0) - sum(written[:-1]), 0), written[-1]))
@@ -99,7 +99,7 @@ class Load:
     def _written(self, counter, pid):
         for path in (self.gateway.folder / "written").glob(f"{counter}.{pid}.*"):
             data = path.read_bytes()
-            yield int.from_bytes(data[:8], "little"), int.from_bytes(data[8:16], "little")
+            yield tuple(int.from_bytes(data[at:at + 8], "little") for at in (0, 8, 16))
 
     def finish(self, timeout=120):
         """Ends the load and the daemon in order, then lets a daemon without sensors send what is left."""

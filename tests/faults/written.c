@@ -4,8 +4,9 @@
  * Preloaded into a worker: writes down how many samples it has written to the daemon, in a file that is
  * mapped before the sandbox stands, so that it outlives the worker whatever ends that.
  *
- * PLUGD_WRITTEN names the folder. The file is SENSOR.DAEMON'S PID.WORKER'S PID, and has two numbers: when
- * the worker began (CLOCK_BOOTTIME, ns), and the samples.
+ * PLUGD_WRITTEN names the folder. The file is SENSOR.DAEMON'S PID.WORKER'S PID, and has three numbers: when
+ * the worker began (CLOCK_BOOTTIME, ns), the samples that it has written, and those together with what it
+ * was writing when it was killed: they may have got out.
  */
 
 #include <dlfcn.h>
@@ -24,7 +25,7 @@
 
 typedef struct Written {
         uint64_t begin_ns;
-        volatile uint64_t samples;
+        volatile uint64_t samples, begun;
 } Written;
 
 typedef struct Frames {
@@ -63,37 +64,45 @@ __attribute__((constructor)) static void begin(int argc, char **argv)
         written->begin_ns = (uint64_t) now.tv_sec * UINT64_C(1000000000) + (uint64_t) now.tv_nsec;
 }
 
-static void count(const uint8_t *data, size_t size)
+/* How many samples end in these bytes. */
+static uint64_t count(Frames *state, const uint8_t *data, size_t size)
 {
+        uint64_t samples = 0;
+
         while (size > 0) {
                 size_t part;
 
-                if (frames.have < HEADER_SIZE) {
-                        frames.header[frames.have++] = *data++;
+                if (state->have < HEADER_SIZE) {
+                        state->header[state->have++] = *data++;
                         size--;
-                        if (frames.have < HEADER_SIZE)
+                        if (state->have < HEADER_SIZE)
                                 continue;
-                        frames.rest = (frames.header[0] | (size_t) frames.header[1] << 8 |
-                                              (size_t) frames.header[2] << 16) -
+                        state->rest = (state->header[0] | (size_t) state->header[1] << 8 |
+                                              (size_t) state->header[2] << 16) -
                                       1;
                 }
-                part = size < frames.rest ? size : frames.rest;
-                frames.rest -= part;
+                part = size < state->rest ? size : state->rest;
+                state->rest -= part;
                 data += part;
                 size -= part;
-                if (frames.rest == 0) {
-                        if (frames.header[HEADER_SIZE - 1] == WIRE_SAMPLE)
-                                written->samples++;
-                        frames.have = 0;
+                if (state->rest == 0) {
+                        samples += state->header[HEADER_SIZE - 1] == WIRE_SAMPLE;
+                        state->have = 0;
                 }
         }
+        return samples;
 }
 
 ssize_t write(int fd, const void *data, size_t size)
 {
-        ssize_t n = real_write(fd, data, size);
+        Frames ahead = frames;
+        ssize_t n;
 
-        if (fd == WIRE_FD && written && n > 0)
-                count(data, (size_t) n);
+        if (fd != WIRE_FD || !written)
+                return real_write(fd, data, size);
+        written->begun = written->samples + count(&ahead, data, size);
+        n = real_write(fd, data, size);
+        if (n > 0)
+                written->samples += count(&frames, data, (size_t) n);
         return n;
 }

@@ -134,6 +134,7 @@ class Script:
         self.gateway.process.terminate()
         code = self.gateway.wait_exit()
         assert code == 0 or code == -9 and not self.deaths, f"plugd ended with {code}"
+        self.deaths += code != 0
 
     def none_dropped(self):
         """What Publish() refused counts as well."""
@@ -217,5 +218,6 @@ def test_a_fault_at_a_call(place, mode, full, rng, figure):
         struck += len(script.calls()) >= number
         script.gateway.cleanup()
         script.caller.close()
-    assert struck > len(chosen) / 2
-    figure(FORMAT.format(f"{MODES[mode]} ({mode}) at {len(chosen)} of {len(calls)} calls of the spool", messages, 0, again, "-", "-"))
+    assert struck > len(chosen) / 2 and deaths == (struck if mode in KILLS else 0)
+    note = f"; {refused} refused" if refused else ""
+    figure(FORMAT.format(f"{MODES[mode]} ({mode}) at {len(chosen)} of {len(calls)} calls of the spool{note}", messages, 0, again, "-", "-"))

@@ -134,8 +134,7 @@ def test_soak(request, scene, second_scene, full, rng, line, figure):
             recovery.append(first_after(lasting, end, mark))
             footprint.take()
         victim_verdict = victim.finish()
-        pid = lasting.gateway.pid
-        assert lasting.gateway.process.poll() is None, f"{pid}, the lasting one, has ended"
+        assert lasting.gateway.process.poll() is None, "the lasting one has ended"
         last = lasting.recovery(end)[1]
         lasting_verdict = lasting.finish()
     number = sum(counts.values())

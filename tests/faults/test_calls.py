@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fault at each system call with which the spool changes a file: the daemon is killed before it, after it or in the
-midst of it, or the call fails (calls.c). Over a scripted run in which messages go into the spool, to the disk, to the
-server and, with a stop, to the disk again."""
+midst of it, or the call fails (calls.c). Over a scripted run in which the spool is recovered after a crash, and messages go
+into it, to the disk, to the server and, with a stop, to the disk again."""
 
 import json
 import re
@@ -39,7 +39,8 @@ class Script:
         self.gateway = scene.gateway(settings)
         self.log = self.gateway.folder / "calls"
         self.faulty = {"LD_PRELOAD": str(PRELOADS / "calls.so"), "PLUGD_CALLS_LOG": str(self.log),
-                       "PLUGD_CALLS_FOLDERS": f"{self.gateway.state}/spool:{self.gateway.state}/young:{self.gateway.runtime}/spool"}
+                       "PLUGD_CALLS_FOLDERS": f"{self.gateway.state}/spool:{self.gateway.state}/young:"
+                                               f"{self.gateway.state}/damaged:{self.gateway.runtime}/spool"}
         if fault:
             self.faulty["PLUGD_CALLS_FAULT"] = fault
         self.published, self.tried, self.refused, self.deaths = {}, [], [], 0
@@ -107,9 +108,15 @@ class Script:
         return self.caller.get(harness.MANAGER, harness.PATH, name)
 
     def run(self):
-        """Offline: to the runtime folder and the disk, over several segments; online: confirmed; stopped with some left."""
+        """One that is killed leaves something behind, and a torn record. Then the one that is struck: it finds that; offline:
+        to the runtime folder and the disk, over several segments; online: confirmed; stopped with some left."""
         self.proxy.refuse()
         self.proxy.reset()
+        self.start()
+        self.publish([40] * 5 + [20000] * 3)
+        self.gateway.kill()
+        with open(max((self.gateway.runtime / "spool").glob("*.seg")), "ab") as file:
+            file.write(bytes(range(1, 60)))
         self.start(faulty=True)
         self.publish([50] * 5 + [25000] * 5)
         time.sleep(0.25)

@@ -20,9 +20,8 @@ from caller import NOT_THERE, CallError, Caller
 from conftest import sim
 
 PRELOADS = harness.BUILD / "tests" / "faults"
-WILL_CHANNEL = "status"
 
-# lost is 0, or judge() fails; first and all: seconds after the end of a fault.
+# None is lost, or judge() fails. messages; how many came again; of each killed life, how many samples had not been read.
 Verdict = collections.namedtuple("Verdict", "messages again unread")
 
 
@@ -38,7 +37,7 @@ def make_worker(folder):
 
 
 class Load:
-    """counters: {name: interval}; publish: calls of Publish() a second, 0 for none."""
+    """counters: {name: interval}; publish: calls of Publish() a second, 0 for none; size: of their texts, at most."""
 
     def __init__(self, scene, counters, publish=50, name="load", wrapper=(), environment=None, size=20, **settings):
         self.scene, self.counters, self.period, self.name, self.size = scene, counters, 1 / publish if publish else None, name, size
@@ -176,6 +175,9 @@ class Load:
 
     def judge(self):
         """Everything once or more with its one id, at and bytes, and nothing else. Fails, or returns a Verdict."""
+        others = self.scene.platform.query("SELECT topic, fate, count(*) AS n FROM arrivals WHERE fate != 'stored' OR channel != 'status' AND "
+                                           "channel NOT LIKE 'Count/%' AND channel NOT LIKE 'By/Hand/%' GROUP BY topic, fate")
+        assert not others, f"nobody has published {others}"
         by_channel = collections.defaultdict(list)
         for row in self.rows():
             by_channel[row.channel].append(row)
@@ -216,8 +218,7 @@ class Load:
     def recovery(self, end_us):
         """After the end of a fault (µs since the epoch): seconds until the first message, and until all were there that were
         handed over before its end."""
-        first, last = None, None
-        seen = set()
+        first, last, seen = None, None, set()
         for row in self.rows():
             if row.id in seen:
                 continue
@@ -226,8 +227,7 @@ class Load:
                 first = first or row.time_us
                 if row.at * 1000 <= end_us:
                     last = row.time_us
-        seconds = [None if us is None else (us - end_us) / 1e6 for us in (first, last or first)]
-        return tuple(seconds)
+        return tuple(None if us is None else (us - end_us) / 1e6 for us in (first, last or first))
 
 
 def now_us():

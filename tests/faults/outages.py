@@ -7,6 +7,14 @@ import contextlib
 from proxy import TO_CLIENT, TO_SERVER
 
 
+def begin_anew(proxy):
+    """No connection of which bytes were lost goes on: on a real network, TCP would see to that."""
+    proxy.refuse()
+    proxy.reset()
+    proxy.forward()
+    proxy.accept()
+
+
 @contextlib.contextmanager
 def stopped(platform, proxy):
     platform.stop()
@@ -41,8 +49,7 @@ def black_hole(platform, proxy):
     """What goes either way is lost, and no connection ends."""
     proxy.black_hole()
     yield
-    proxy.forward()
-    proxy.reset()   # a network that comes back knows nothing of the connections that it lost bytes of
+    begin_anew(proxy)
 
 
 @contextlib.contextmanager
@@ -50,8 +57,7 @@ def deaf(platform, proxy):
     """What goes to the server is lost."""
     proxy.black_hole(TO_SERVER)
     yield
-    proxy.forward()
-    proxy.reset()
+    begin_anew(proxy)
 
 
 @contextlib.contextmanager
@@ -68,8 +74,7 @@ def mute(platform, proxy):
     proxy.mute()
     proxy.reset()
     yield
-    proxy.forward()
-    proxy.reset()
+    begin_anew(proxy)
 
 
 @contextlib.contextmanager

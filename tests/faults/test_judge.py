@@ -4,6 +4,7 @@
 import pytest
 from lives import End, match, read
 from load import Load
+from outages import begin_anew
 from proxy import Proxy
 
 
@@ -70,8 +71,7 @@ def test_without_barriers_a_black_hole_loses_messages(scene, figure):
         proxy.black_hole()
         taken = len(load.published) + 50
         scene.platform.wait_for(lambda: len(load.published) > taken, 20)
-        proxy.forward()
-        proxy.reset()
+        begin_anew(proxy)
         with pytest.raises(AssertionError, match="lost|nothing has arrived") as raised:
             load.finish()
     figure(f"without barriers, to see that a loss is seen: {str(raised.value).splitlines()[0][:90]}")

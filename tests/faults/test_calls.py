@@ -35,7 +35,7 @@ class Script:
         self.scene, self.proxy = scene, proxy
         self.channel = f"Calls/{number}"
         settings = scene.settings(server={"port": proxy.port}, device={"enroll": None, "plug_id": PLUG_ID, "auth": AUTH},
-                                  spool={"sync": 0.1, "memory": "512K", "max_size": "2M"}, delivery={"confirm_timeout": 2})
+                                  spool={"sync": 0.1, "memory": "1M", "max_size": "4M"}, delivery={"confirm_timeout": 2})
         self.gateway = scene.gateway(settings)
         self.log = self.gateway.folder / "calls"
         self.faulty = {"LD_PRELOAD": str(PRELOADS / "calls.so"), "PLUGD_CALLS_LOG": str(self.log),
@@ -108,7 +108,9 @@ class Script:
         return self.caller.get(harness.MANAGER, harness.PATH, name)
 
     def run(self):
-        """One that is killed leaves something behind, and a torn record. Then the one that is struck: it finds that; offline:
+        """Never more than a quarter of spool.memory, beyond which a full disk costs the oldest messages.
+
+        One that is killed leaves something behind, and a torn record. Then the one that is struck: it finds that; offline:
         to the runtime folder and the disk, over several segments; online: confirmed; stopped with some left."""
         self.proxy.refuse()
         self.proxy.reset()
@@ -118,9 +120,9 @@ class Script:
         with open(max((self.gateway.runtime / "spool").glob("*.seg")), "ab") as file:
             file.write(bytes(range(1, 60)))
         self.start(faulty=True)
-        self.publish([50] * 5 + [25000] * 5)
+        self.publish([50] * 5 + [20000] * 5)
         time.sleep(0.25)
-        self.publish([25000, 25000, 20000, 100, 10])
+        self.publish([20000, 20000, 100, 10])
         self.go_online()
         self.publish([30, 30])
         self.until(lambda: self.get("SpoolMessages") == 0, "the spool is empty")

@@ -5,6 +5,7 @@
 # after the first run no network. The last line is "N passed, N failed, N skipped".
 #
 #     gcc        warnings are errors: unit tests, corpora of the fuzzers, checks, scenarios
+#     faults     the same build under faults of all kinds, in the short form of tests/faults.sh
 #     sanitize   clang, address and undefined behaviour sanitizers: unit tests, and scenarios (not with --quick)
 #     trixie     gcc in a Debian 13 root, warnings are errors: unit tests (not with --quick)
 #     lab        virtual machines with Debian 12 and 13, simulated hardware, plugd's package (not with --quick)
@@ -18,7 +19,7 @@ for argument; do
     case $argument in
     --quick) quick=yes ;;
     -h | --help)
-        sed -n '4,11s/^# \{0,1\}//p' "$0"
+        sed -n '4,12s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -140,6 +141,7 @@ lab_trixie() { lab trixie tests/lab/test_gpio*.py tests/lab/test_sandbox.py; }
 
 if CC=gcc counted gcc-build build gcc -Dwerror=true; then
     together gcc_unit gcc_scenarios
+    python_tests faults tests/faults.sh
 fi
 
 # Leaks are looked for in the daemon alone: a worker's sandbox takes away what the leak checker needs.

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gateway as gateways  # noqa: E402
 from machine import RELEASES, LabError, Machine, make  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "platform"), str(Path(__file__).resolve().parents[1])]
+from figures import figure, pytest_terminal_summary  # noqa: E402, F401
 
 
 def pytest_addoption(parser):
@@ -31,21 +32,6 @@ def pytest_runtest_makereport(item, call):
                     report.sections.append((f"journal of {unit}", machine.journal(unit)[-8000:]))
                 except (AssertionError, LabError, OSError) as error:
                     report.sections.append((f"journal of {unit}", str(error)))
-
-
-def pytest_terminal_summary(terminalreporter):
-    figures = [text for reports in terminalreporter.stats.values() for report in reports
-               if getattr(report, "when", None) == "call" for name, text in report.user_properties if name == "figure"]
-    if figures:
-        terminalreporter.section("figures")
-        for text in figures:
-            terminalreporter.write_line(text)
-
-
-@pytest.fixture
-def figure(record_property):
-    """figure("sentence"): shown at the end of the run."""
-    return lambda text: record_property("figure", text)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from pathlib import Path
 import harness
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "platform"), str(Path(__file__).resolve().parents[1])]
 os.environ.setdefault("PLUGD_PLATFORM_SO", str(harness.PLATFORM / "platform.so"))
+from figures import figure, pytest_terminal_summary  # noqa: E402, F401
 from standin import StandIn, template  # noqa: E402
 
 MODEL = "mod-0123456789abcdef01234567"
@@ -26,21 +27,6 @@ def pytest_runtest_makereport(item, call):
             if isinstance(thing, Scene):
                 for gateway in thing.gateways:
                     report.sections.append((f"log of {gateway.folder.name}", gateway.log[-12000:]))
-
-
-def pytest_terminal_summary(terminalreporter):
-    figures = [text for reports in terminalreporter.stats.values() for report in reports
-               if getattr(report, "when", None) == "call" for name, text in report.user_properties if name == "figure"]
-    if figures:
-        terminalreporter.section("figures")
-        for text in figures:
-            terminalreporter.write_line(text)
-
-
-@pytest.fixture
-def figure(record_property):
-    """figure("sentence"): shown at the end of the run."""
-    return lambda text: record_property("figure", text)
 
 
 @pytest.fixture

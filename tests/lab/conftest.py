@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 def pytest_addoption(parser):
     parser.addoption("--release", choices=RELEASES, default=RELEASES[0], help="the Debian release in the machines")
+    parser.addoption("--full", action="store_true", help="the long form of the tests that stage faults")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -51,6 +52,12 @@ def figure(record_property):
 @pytest.fixture(scope="session")
 def release(request):
     return request.config.getoption("release")
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """Is it the long form?"""
+    return request.config.getoption("full")
 
 
 @pytest.fixture(scope="session")

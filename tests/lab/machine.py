@@ -135,6 +135,7 @@ class Machine:
         self.folder = None
         self.times = {}  # what took how long, in seconds
         self._qemu = self._ssh = self._monitor = self._port = None
+        self._patience = 0  # with a guest that may not be there yet, in seconds
         self._locks = []
 
     # --- its life ---------------------------------------------------------------------------------------------------
@@ -210,6 +211,7 @@ class Machine:
         """One ssh connection for all commands. Its process ends with us."""
         self._disconnect()
         deadline = time.monotonic() + timeout
+        self._patience = 2.0
         wait_for(lambda: self._alive() and self._greets(), "the guest answers on ssh's port", timeout, 0.1)
         while True:
             self._alive()
@@ -226,9 +228,11 @@ class Machine:
             time.sleep(0.2)
 
     def _greets(self):
-        """QEMU takes the connection before there is a guest, so a connection says nothing yet."""
+        """QEMU takes the connection before there is a guest, so a connection says nothing yet. Each waits longer than the one
+        before: on a busy machine every probe keeps the guest from answering."""
         with socket.create_connection(("127.0.0.1", self._port), 2) as probe:
-            probe.settimeout(2)
+            probe.settimeout(self._patience)
+            self._patience = min(self._patience * 1.2, 20)
             return probe.recv(4) == b"SSH-"
 
     def _disconnect(self):

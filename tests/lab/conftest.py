@@ -18,6 +18,7 @@ from figures import figure, pytest_terminal_summary  # noqa: E402, F401
 
 def pytest_addoption(parser):
     parser.addoption("--release", choices=RELEASES, default=RELEASES[0], help="the Debian release in the machines")
+    parser.addoption("--full", action="store_true", help="the long form of the tests that stage faults")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -37,6 +38,12 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session")
 def release(request):
     return request.config.getoption("release")
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """Is it the long form?"""
+    return request.config.getoption("full")
 
 
 @pytest.fixture(scope="session")

@@ -47,17 +47,18 @@ def install(machine):
 class StandIn:
     """The stand-in of tests/platform, run in the guest. Has the methods of the StandIn there, and its `port`.
 
-    It ends with the connection to the guest; after a reboot start() brings it back, with what was stored."""
+    It ends with the connection to the guest; after a reboot start() brings it back, with what was stored. `prefix`: words
+    before its command, as those that take it into a network namespace."""
 
-    def __init__(self, machine, state="/var/lib/standin", port=PORT, **options):
-        self.machine = machine
+    def __init__(self, machine, state="/var/lib/standin", port=PORT, prefix="", **options):
+        self.machine, self._prefix = machine, prefix
         self._options = {"state": state, "port": port, **options}
         self._process = None
         self._lock = threading.Lock()
 
     def start(self):
         command = [*self.machine.ssh_command(), "root@127.0.0.1",
-                   f"PLUGD_PLATFORM_SO={LAB}/platform/platform.so exec python3 {LAB}/guest/standin_agent.py"]
+                   f"PLUGD_PLATFORM_SO={LAB}/platform/platform.so exec {self._prefix} python3 {LAB}/guest/standin_agent.py"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=end_with_parent)
         self._ask(self._options, 60)
         return self

@@ -120,12 +120,14 @@ class Monitor:
 
 
 class Machine:
-    """One guest. `snapshot`: start from the snapshot, else boot."""
+    """One guest. `snapshot`: start from the snapshot, else boot. `services`: {"address:port": command}, where a connection
+    from the guest to that address of 10.0.2.0/24 gets a command of this machine, which is its input and output."""
 
-    def __init__(self, release="bookworm", snapshot=True, arguments=()):
+    def __init__(self, release="bookworm", snapshot=True, arguments=(), services=None):
         if release not in RELEASES:
             raise LabError(f"there is no release '{release}' in the lab, only {' and '.join(RELEASES)}")
         self.release, self.arguments = release, list(arguments)
+        self.services = dict(services or {})
         self.system = make("system", release)
         self._snapshot = make("snapshot", release) if snapshot else None
         self.products = {"system": self.system, **({"snapshot": self._snapshot} if snapshot else {})}
@@ -133,6 +135,7 @@ class Machine:
         self.folder = None
         self.times = {}  # what took how long, in seconds
         self._qemu = self._ssh = self._monitor = self._port = None
+        self._patience = 0  # with a guest that may not be there yet, in seconds
         self._locks = []
 
     # --- its life ---------------------------------------------------------------------------------------------------
@@ -166,8 +169,10 @@ class Machine:
             "-serial", f"file:{self.folder}/console.log",
             "-qmp", f"unix:{self.folder}/monitor,server=on,wait=off",
             "-drive", f"if=none,id=disk,file={self.disk},format=qcow2,cache=writeback", "-device", "virtio-blk-pci,drive=disk",
-            # No way out of the guest. The port is any free one: QEMU says which.
-            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", "virtio-net-pci,netdev=net,romfile=",
+            # No way out of the guest but to the services. The port is any free one: QEMU says which.
+            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"
+            + "".join(f",guestfwd=tcp:{address}-cmd:{shlex.join(map(str, command))}" for address, command in self.services.items()),
+            "-device", "virtio-net-pci,netdev=net,romfile=",
             "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
             *(["-incoming", f"exec:cat {shlex.quote(str(state))}"] if state else []), *self.arguments,
         ]
@@ -206,6 +211,7 @@ class Machine:
         """One ssh connection for all commands. Its process ends with us."""
         self._disconnect()
         deadline = time.monotonic() + timeout
+        self._patience = 2.0
         wait_for(lambda: self._alive() and self._greets(), "the guest answers on ssh's port", timeout, 0.1)
         while True:
             self._alive()
@@ -222,9 +228,11 @@ class Machine:
             time.sleep(0.2)
 
     def _greets(self):
-        """QEMU takes the connection before there is a guest, so a connection says nothing yet."""
+        """QEMU takes the connection before there is a guest, so a connection says nothing yet. Each waits longer than the one
+        before: on a busy machine every probe keeps the guest from answering."""
         with socket.create_connection(("127.0.0.1", self._port), 2) as probe:
-            probe.settimeout(2)
+            probe.settimeout(self._patience)
+            self._patience = min(self._patience * 1.2, 20)
             return probe.recv(4) == b"SSH-"
 
     def _disconnect(self):

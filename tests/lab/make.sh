@@ -72,8 +72,12 @@ package_make() {
     rm -rf "$folder/build"
 }
 
-tools=(daemon plugins etc systemd meson.build meson_options.txt tests/meson.build
-    tests/check-floors.py tests/check-format tests/platform tests/plugins tests/unit)
+tools=(daemon plugins etc systemd meson.build meson_options.txt tests/meson.build tests/check-floors.py tests/check-format)
+# All that meson goes into, though only some of it is built.
+for file in "$source_root"/tests/*/meson.build; do
+    file=${file%/meson.build}
+    [ "${file##*/}" = lab ] || tools+=("tests/${file##*/}")
+done
 for file in tests/lab/meson.build tests/lab/cuse-i2c.c; do
     [ ! -f "$source_root/$file" ] || tools+=("$file")
 done

@@ -28,12 +28,13 @@ RATES = (1000, 10_000)  # bytes of topic and payload a second
 class Disk:
     """An ext4 on a loop device, and what is written to it."""
 
-    def __init__(self, bench, stack):
+    def __init__(self, bench, stack, block=4096):
         self.image = bench.make_folder(stack) / "image"
         with open(self.image, "wb") as file:
             file.truncate(IMAGE_SIZE)
         # What mkfs leaves for later would be counted otherwise.
-        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image)], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-b", str(block), "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image)],
+                       check=True)
         self.folder = bench.make_folder(stack) / "disk"
         self.folder.mkdir()
         device = subprocess.run(["losetup", "--find", "--show", str(self.image)], check=True, capture_output=True, text=True).stdout.strip()
@@ -85,8 +86,8 @@ class Contender:
                        "writes": writes, "syncs": syncs, "a_sync": through / max(syncs, 1), "bytes": written, "at_device": device}
 
 
-def plugd(bench, stack, rate, port, name):
-    disk = Disk(bench, stack)
+def plugd(bench, stack, rate, port, name, block=4096):
+    disk = Disk(bench, stack, block)
     gateway = bench.plugd(stack, port, state=disk.folder / "state", plugins=TOOLS, environment=disk.environment,
                           settings={"sensors": [pour(interval=1 / rate, size=DATA_SIZE)]})
     gateway.start()
@@ -145,6 +146,7 @@ def contend(bench, seconds):
         for rate in (rate / MESSAGE_SIZE for rate in RATES):
             contenders += [plugd(bench, stack, rate, free_port(), "offline"), sqlite(bench, stack, rate, 1, "one"),
                            sqlite(bench, stack, rate, 100, "batched")]
+        contenders.append(plugd(bench, stack, RATES[0] / MESSAGE_SIZE, free_port(), "offline, blocks of 1 KiB", 1024))
         subscriber.wait("messages", 1, 30)
         time.sleep(10)
         for contender in contenders:
@@ -157,7 +159,7 @@ def contend(bench, seconds):
 
 def rows(bench):
     # A run is long and has no luck in it.
-    online, slow, slow_one, slow_batched, fast, fast_one, fast_batched = contend(bench, 30 if bench.quick else 180)
+    online, slow, slow_one, slow_batched, fast, fast_one, fast_batched, small = contend(bench, 30 if bench.quick else 180)
     result = [Line(f"bytes on the state disk, {online.result['messages']:,} samples online: written",
                    f"{online.result['bytes']:,}", target="0", good=online.result["bytes"] == 0),
               Line("… at the device", f"{online.result['at_device']:,}", target="0", good=online.result["at_device"] == 0)]
@@ -169,6 +171,8 @@ def rows(bench):
             value = ours.result[key]
             result.append(Line(work, f"{value:.2f}", f"SQLite {one.result[key]:.1f}, by 100 {batched.result[key]:.2f}",
                                f"{value / one.result[key]:.3f}, {value / batched.result[key]:.2f}", f"at most {limit}", value <= limit))
+    bench.say(f"{RATES[0]} B/s, {small.name}: {small.result}")
+    result.append(Line("… at the device at 1 kB/s where blocks have 1 KiB", f"{small.result['device']:.2f}"))
     return result
 
 

@@ -20,7 +20,7 @@
         (100 * USEC_PER_MSEC) /* how long a worker that talks too much is not listened to                   \
                                */
 #define HOST_LOG_PER_SEC 20
-#define HOST_READ_BYTES (64 * 1024) /* at most in one go */
+#define HOST_READ_BYTES 4096 /* at most in one go: some 140 samples; delivery sends up to 500 in its go */
 
 typedef enum HostEnding {
         HOST_NOT_ENDING,

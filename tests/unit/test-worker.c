@@ -283,6 +283,28 @@ static void test_interval_changes_at_once(void **state)
         assert_true(clock_monotonic_usec() - began_usec < 10 * USEC_PER_SEC);
 }
 
+/* Whenever they are started: on multiples of the interval. The first sample comes at once, and each may be
+ * late. */
+static void test_all_tick_together(void **state)
+{
+        (void) state;
+        for (int i = 0; i < 3; i++) {
+                uint64_t late_usec = UINT64_MAX;
+                Worker worker;
+
+                start_sim(&worker, 0.2, "counter", "none", 0);
+                (void) wait_sample(&worker);
+                for (int n = 0; n < 4; n++) {
+                        uint64_t usec = wait_sample(&worker).usec -
+                                        (uint64_t) clock_boottime_ahead_of_monotonic_usec();
+
+                        late_usec = MIN(late_usec, usec % 200000);
+                }
+                worker_end(&worker);
+                assert_true(late_usec < 20000);
+        }
+}
+
 static void test_signs_of_life(void **state)
 {
         uint64_t before_usec, longest_usec = 0;
@@ -803,6 +825,7 @@ int main(void)
                 cmocka_unit_test(test_counter),
                 cmocka_unit_test(test_waves),
                 cmocka_unit_test(test_interval_changes_at_once),
+                cmocka_unit_test(test_all_tick_together),
                 cmocka_unit_test(test_signs_of_life),
                 cmocka_unit_test(test_samples_of_one_read_come_together),
                 cmocka_unit_test(test_failing_read),

@@ -288,6 +288,8 @@ static const ConfigKey delivery_keys[] = {
                 .choices = "none|barrier"},
         {"confirm_timeout", CONFIG_KEY_DURATION, TO(delivery.timeout_usec), .fallback = "20", .min = 1,
                 .max = 300, .unit = "s"},
+        {"drain_rate", CONFIG_KEY_NUMBER, TO(delivery.drain_rate), .fallback = "0", .min = 0, .max = 1000000,
+                .unit = "messages/s"},
         {0},
 };
 

@@ -2,12 +2,16 @@
 #pragma once
 
 /*
- * Delivery: turns QoS 0 into acknowledged delivery. Takes records from the spool in order, publishes them,
- * and after each batch unsubscribes from a topic that it never subscribed to; the server must answer that
- * after all it read before. What a barrier covers is confirmed when the barrier after it is answered; when
- * idle, one more follows a second later. A barrier not answered in time: the link fails, and what wasn't
- * confirmed is sent again after it is up, in smaller batches at first: the way may be slow, not dead. It all
- * happens in a source of the loop, a batch at a time; nothing here is called back from a call.
+ * Delivery: turns QoS 0 into acknowledged delivery. Takes records from the spool, publishes them, and after
+ * each batch unsubscribes from a topic that it never subscribed to; the server must answer that after all it
+ * read before. What a barrier covers is confirmed when the barrier after it is answered; when idle, one more
+ * follows a second later. A barrier not answered in time: the link fails, and what wasn't confirmed is sent
+ * again after it is up, in smaller batches at first: the way may be slow, not dead.
+ *
+ * Live first: what is new goes out at once, and what had waited while the link was down beside it, in order.
+ * In the end the newest message of each channel is the last that the server got, if need be by sending it
+ * once more. It all happens in a source of the loop, a batch at a time; nothing here is called back from a
+ * call.
  */
 
 #include <systemd/sd-event.h>
@@ -29,12 +33,12 @@ int delivery_new(Delivery **ret, sd_event *event, Spool *spool, Link *link, cons
 Delivery *delivery_free(Delivery *delivery);
 DEFINE_CLEANUP(Delivery, delivery_free);
 
-/* The link came up as this device: begin with what is first in the spool. */
+/* The link came up as this device: what is in the spool now is the backlog. */
 int delivery_start(Delivery *delivery, const char *plug_id);
 /* The link went down: forget what is under way. */
 void delivery_stop(Delivery *delivery);
-/* There is more in the spool. Cheap: writes nothing itself, only sees to it that the loop will. */
-void delivery_wake(Delivery *delivery);
+/* This went into the spool. Cheap: sends nothing itself, only sees to it that the loop will. */
+void delivery_take(Delivery *delivery, uint64_t sequence, const Sample *sample);
 /* From the link's handler. */
 void delivery_on_unsuback(Delivery *delivery, int mid);
 void delivery_on_writable(Delivery *delivery);

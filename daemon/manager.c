@@ -84,7 +84,7 @@ static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append a
         r = append(manager->spool, sample, &sequence);
         if (r < 0)
                 return r;
-        delivery_wake(manager->delivery);
+        delivery_take(manager->delivery, sequence, sample);
         manager_counted(manager);
         return 0;
 }

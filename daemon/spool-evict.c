@@ -168,8 +168,8 @@ static uint64_t ttl_now(const Spool *spool)
 void spool_set_clock(Spool *spool, bool known)
 {
         spool->clock_known = known;
-        if (!known)
-                spool->skipped_from = spool->skipped_to = 0;
+        for (size_t lane = 0; lane < SPOOL_LANES && !known; lane++)
+                spool->cursors[lane].skipped_from = spool->cursors[lane].skipped_to = 0;
 }
 
 /* What is read again after a reconnection was counted the first time. */
@@ -217,6 +217,7 @@ void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
         job->trim = (Trim){.folders = {-1, -1, -1},
                 .segment_size = spool->state_segment_size,
                 .floor = spool->confirmed,
+                .islands = spool->islands,
                 .now_msec = ttl_now(spool),
                 .counted = spool->expired,
                 .need = spool->squeeze ? must : MAX(must, spool->limits.max_size / 16),
@@ -285,6 +286,7 @@ bool spool_evict_runtime(Spool *spool)
                 .young = true,
                 .segment_size = spool->runtime_segment_size,
                 .floor = spool_floor(spool),
+                .islands = spool->islands,
                 .now_msec = ttl_now(spool),
                 .counted = spool->expired,
                 .need = MIN(MAX(spool->limits.memory / 16, (uint64_t) 1), bytes),

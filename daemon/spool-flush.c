@@ -124,20 +124,38 @@ static void drop_state(Spool *spool, size_t index)
         tier_remove(&spool->state, index);
 }
 
-void spool_forget(Spool *spool)
+/* Drops the segments that lie within what is confirmed from first to last. */
+static void forget_state(Spool *spool, uint64_t first, uint64_t last)
 {
-        Tier *runtime = &spool->runtime, *state = &spool->state;
-        uint64_t floor = spool_floor(spool);
-        size_t i = 0;
+        Tier *state = &spool->state;
+        size_t i = tier_find(state, first);
 
         /* What a job is appending to isn't done yet; what it rewrites may get others' names. */
-        while (!spool->trimming && state->n_segments > (spool->copying > 0 ? 1U : 0U) &&
-                state->segments[0].last <= spool->confirmed)
-                drop_state(spool, 0);
+        while (!spool->trimming && i + (spool->copying > 0 ? 1U : 0U) < state->n_segments &&
+                state->segments[i].last <= last) {
+                if (spool_is_gone(spool, state, &state->segments[i]))
+                        drop_state(spool, i);
+                else
+                        i++;
+        }
+}
 
-        while (i < runtime->n_segments && runtime->segments[i].last <= floor) {
+void spool_forget(Spool *spool)
+{
+        Tier *runtime = &spool->runtime;
+        size_t i = 0;
+
+        forget_state(spool, 0, spool->confirmed);
+        for (i = 0; i < spool->islands.n; i++)
+                forget_state(spool, spool->islands.items[i].first, spool->islands.items[i].last);
+
+        for (i = 0; i < runtime->n_segments;) {
                 Segment *segment = &runtime->segments[i];
 
+                if (!spool_is_gone(spool, runtime, segment)) {
+                        i++;
+                        continue;
+                }
                 segment->head = segment->size;
                 segment->head_count = segment->count;
                 segment->head_last = segment->last;
@@ -148,8 +166,8 @@ void spool_forget(Spool *spool)
         }
         spool->exposed = false;
         for (i = 0; i < runtime->n_segments; i++)
-                spool->exposed |=
-                        runtime->segments[i].place == PLACE_MEMORY && runtime->segments[i].last > floor;
+                spool->exposed |= runtime->segments[i].place == PLACE_MEMORY &&
+                                  !spool_is_gone(spool, runtime, &runtime->segments[i]);
         ages_trim(spool);
 
         if (spool_episode_over(spool) && !backoff_active(&spool->backoff))
@@ -163,11 +181,12 @@ static void add_sources(Spool *spool, DiskJob *job)
         uint64_t limit = MIN(COPY_MAX, MIN(spool->limits.memory / 2, spool->limits.max_size / 4)), bytes = 0;
 
         job->skip = spool_floor(spool);
+        job->skip_islands = spool->islands;
         for (size_t i = 0; i < spool->runtime.n_segments && job->n_sources < DISK_SOURCES_MAX; i++) {
                 const Segment *segment = &spool->runtime.segments[i];
                 uint32_t size = segment->size - segment->head;
 
-                if (segment->last <= job->skip)
+                if (spool_is_gone(spool, &spool->runtime, segment))
                         continue;
                 if (bytes > 0 && bytes + size > limit)
                         break;
@@ -186,20 +205,34 @@ static void add_sources(Spool *spool, DiskJob *job)
         spool_fill_trim(spool, job, bytes + bytes / 8 + 16384);
 }
 
+/* One at a time: what is new goes first. */
+static void add_fetch(Spool *spool, DiskJob *job)
+{
+        static const SpoolLane order[] = {SPOOL_LIVE, SPOOL_BACKLOG};
+
+        for (size_t i = 0; i < ELEMENTSOF(order); i++) {
+                Cursor *cursor = &spool->cursors[order[i]];
+
+                if (cursor->fetch != FETCH_WANTED)
+                        continue;
+                job->fetch = true;
+                job->fetch_lane = order[i];
+                job->fetch_first = cursor->fetch_segment;
+                job->fetched.offset = cursor->fetch_offset;
+                job->fetched.need = cursor->fetch_need;
+                job->fetched.end = cursor->fetch_end;
+                cursor->fetch = FETCH_RUNNING;
+                return;
+        }
+}
+
 static bool fill_job(Spool *spool, DiskJob *job, bool flush)
 {
         if (spool->state.fd < 0)
                 return job->open = flush;
         if (flush)
                 add_sources(spool, job);
-        if (spool->fetch == FETCH_WANTED) {
-                job->fetch = true;
-                job->fetch_first = spool->fetch_segment;
-                job->fetched.offset = spool->fetch_offset;
-                job->fetched.need = spool->fetch_need;
-                job->fetched.end = spool->fetch_end;
-                spool->fetch = FETCH_RUNNING;
-        }
+        add_fetch(spool, job);
         job->remove = TAKE_PTR(spool->remove);
         job->n_remove = spool->n_remove;
         spool->n_remove = spool->remove_capacity = 0;
@@ -317,14 +350,8 @@ int spool_finish(Spool *spool)
                 }
         } else if (job->open || job->n_sources > 0)
                 clear_trouble(spool);
-        if (job->fetch) {
-                Reader fetched = spool->fetched;
-
-                spool->fetched = job->fetched;
-                job->fetched = fetched;
-                spool->fetch_result = job->fetch_result;
-                spool->fetch = FETCH_DONE;
-        }
+        if (job->fetch)
+                spool_fetched(spool, job);
         disk_clear(spool->disk);
         spool_forget(spool);
         return r;

@@ -16,7 +16,7 @@
  *   spool-plan.c     what is to go when there is no room; pure
  *   spool-trim.c     lets it go: rewrites segments
  *   spool-evict.c    when, in which tier; what is counted and logged of it
- *   spool-read.c     the cursor
+ *   spool-read.c     the cursors, one a lane
  *   spool-open.c     opening, and how the two tiers fit together
  *   spool.c          the object: append, confirm, close
  *
@@ -28,6 +28,7 @@
 
 #include <sys/types.h>
 
+#include "ranges.h"
 #include "spool-trim.h"
 #include "spool.h"
 #include "util/backoff.h"
@@ -38,7 +39,7 @@
 #define SEQUENCE_MAX (UINT64_C(1) << 62)
 #define SEGMENT_HEADER_SIZE 32
 #define SEGMENT_FILE_MAX (UINT32_C(512) << 20) /* what is larger isn't ours */
-#define POSITION_NAME "confirmed" /* in the runtime (or spare) folder: how far all is confirmed */
+#define POSITION_NAME "confirmed"              /* in the runtime (or spare) folder: what is confirmed */
 
 /*
  * A segment file: a header (magic, version, first sequence number, CRC), then records, in ascending order of
@@ -255,6 +256,7 @@ typedef struct DiskJob {
         size_t n_remove;
 
         bool fetch; /* part of a segment into memory */
+        SpoolLane fetch_lane;
         uint64_t fetch_first;
         Reader fetched;
         int fetch_result;
@@ -263,8 +265,9 @@ typedef struct DiskJob {
 
         DiskSource sources[DISK_SOURCES_MAX]; /* are appended and synced */
         size_t n_sources;
-        uint64_t skip; /* but not what is confirmed: up to here */
-        uint64_t last; /* the last of the sources' numbers */
+        uint64_t skip;       /* but not what is confirmed: up to here … */
+        Ranges skip_islands; /* … and these */
+        uint64_t last;       /* the last of the sources' numbers */
         Segment written[DISK_WRITTEN_MAX];
         size_t n_written;
         size_t unreadable; /* sources that could not be read to their end */
@@ -307,18 +310,32 @@ typedef struct AgeMark {
 
 /* Where a record ended that has been read: so that confirming is exact without looking again. */
 typedef struct ReadMark {
-        uint64_t sequence, segment;
+        uint64_t sequence;
+        uint64_t segment : 63, state : 1; /* which tier's */
         uint32_t end, count;
 } ReadMark;
 
 #define AGE_MARKS 16
-#define READ_MARKS 4096 /* a power of two */
+#define READ_MARKS 2048 /* a power of two; more than are on their way in a lane */
+
+typedef enum Fetch { FETCH_NONE, FETCH_WANTED, FETCH_RUNNING, FETCH_DONE } Fetch;
 
 typedef struct Cursor {
         const Tier *tier; /* whose segment is in the reader; NULL: none */
         uint64_t segment;
         int fd; /* state tier without a ready callback */
         Reader reader;
+        bool resting;
+        uint64_t skipped_from, skipped_to; /* in between, all have outlived their ttl */
+
+        Fetch fetch; /* what the disk is asked for */
+        uint64_t fetch_segment;
+        uint32_t fetch_offset, fetch_need, fetch_end;
+        int fetch_result;
+        Reader fetched;
+
+        ReadMark *reads; /* a ring, from first_read to next_read */
+        size_t first_read, next_read;
 } Cursor;
 
 struct Spool {
@@ -336,7 +353,8 @@ struct Spool {
         Tier spare; /* only the folder: its segments are in the runtime tier's list */
         uint32_t runtime_segment_size, state_segment_size;
         uint64_t next;      /* number of the next record */
-        uint64_t confirmed; /* up to here */
+        uint64_t confirmed; /* up to here, and … */
+        Ranges islands;     /* … these as well: what was new went out beside what had waited */
         uint64_t moved;     /* up to here nothing is needed in the runtime tier */
         /* Messages in the state directory that wait for the next start, as it could not be opened at this
          * one. Until then it has to be kept in the position file that they aren't confirmed. */
@@ -348,14 +366,7 @@ struct Spool {
         AgeMark ages[AGE_MARKS];
         size_t n_ages;
 
-        Cursor cursor;
-        ReadMark *reads; /* a ring, from first_read to next_read */
-        size_t first_read, next_read;
-        enum { FETCH_NONE, FETCH_WANTED, FETCH_RUNNING, FETCH_DONE } fetch;
-        uint64_t fetch_segment;
-        uint32_t fetch_offset, fetch_need, fetch_end;
-        int fetch_result;
-        Reader fetched;
+        Cursor cursors[SPOOL_LANES];
 
         Disk *disk;
         uint64_t *remove; /* segments for the disk to remove */
@@ -370,7 +381,6 @@ struct Spool {
         uint64_t damaged, appended_messages, appended_bytes;
         bool clock_known;
         uint64_t expired; /* what had outlived its ttl when it was read is counted up to this number */
-        uint64_t skipped_from, skipped_to; /* the same, in a row; see spool_read() */
         SpoolCounts dropped;
         bool trimming; /* a job changes the state tier's segments */
         bool squeeze;  /* the disk is full before max_size is reached */
@@ -386,10 +396,32 @@ struct Spool {
         char *trouble, *runtime_trouble, *strays_trouble;
 };
 
+/* Up to where everything behind this number is confirmed. */
+static inline uint64_t spool_reach(const Spool *spool, uint64_t sequence)
+{
+        return ranges_reach(&spool->islands, MAX(sequence, spool->confirmed));
+}
+
 static inline uint64_t spool_floor(const Spool *spool) /* of the runtime tier */
 {
-        return MAX(spool->confirmed, spool->moved);
+        return spool_reach(spool, spool->moved);
 }
+
+/* Is nothing in this segment needed any more? */
+static inline bool spool_is_gone(const Spool *spool, const Tier *tier, const Segment *segment)
+{
+        uint64_t gone = tier == &spool->runtime ? MAX(segment->head_last, spool->moved) : segment->head_last;
+
+        return spool_reach(spool, gone) >= segment->last;
+}
+
+/* What in it is needed still; bytes roughly. Exact as long as no number is missing but of what is confirmed;
+ * 0 when all is. */
+void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
+        uint64_t *ret_bytes);
+
+/* spool.c */
+void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last);
 
 /* spool-flush.c */
 void spool_plan(Spool *spool);   /* starts what is due, or sets the timer */
@@ -420,13 +452,15 @@ void position_save(Spool *spool);
 
 /* spool-read.c */
 void cursor_deinit(Cursor *cursor);
-void spool_confirm_reads(Spool *spool, uint64_t sequence);
+void spool_confirm_reads(Spool *spool);
+void spool_fetched(Spool *spool, DiskJob *job); /* takes what the disk has read */
+bool spool_has_fetched(const Spool *spool);
 /* Forgets what it knows of the insides of a tier's segments, after some were renewed. */
 void cursor_invalidate(Spool *spool, const Tier *tier);
 
 /* spool-open.c */
-#define POSITION_SIZE 20
-void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed);
+#define POSITION_MAX (8 + 8 + 4 + RANGES_MAX * 16 + 4)
+size_t position_encode(uint8_t out[static POSITION_MAX], uint64_t confirmed, const Ranges *islands);
 int spool_open(Spool *spool, const char *runtime_directory, char **ret_error);
 void spool_check_memory(Spool *spool);
 void spool_take_recovery(Spool *spool, Recovery *recovery);

@@ -20,35 +20,79 @@
 
 #define UNSEEN_GAP (UINT64_C(1) << 32) /* beyond a file that was left alone */
 
-/* --- how far all is confirmed -------------------------------------------------------------------------- */
+/* --- what is confirmed --------------------------------------------------------------------------------- */
 
-void position_encode(uint8_t out[static POSITION_SIZE], uint64_t confirmed)
+/*
+ * The position file: a magic that ends with its version, the number up to which all is confirmed, how many
+ * islands there are behind it, their first and last numbers, CRC-32C of all that. Version 1 ("POS") has no
+ * islands, and no number of them. What is behind the CRC is left from when there were more.
+ */
+static const uint8_t position_magic[8] = {'P', 'L', 'U', 'G', 'D', 'P', 'O', '2'};
+static const uint8_t position_magic_1[8] = {'P', 'L', 'U', 'G', 'D', 'P', 'O', 'S'};
+
+static uint8_t *put_number(uint8_t *out, uint64_t number, unsigned size)
 {
-        static const uint8_t magic[8] = {'P', 'L', 'U', 'G', 'D', 'P', 'O', 'S'};
-        uint32_t crc;
+        for (unsigned i = 0; i < size; i++)
+                *out++ = (uint8_t) (number >> (8 * i));
+        return out;
+}
 
-        memcpy(out, magic, sizeof(magic));
-        for (unsigned i = 0; i < 8; i++)
-                out[8 + i] = (uint8_t) (confirmed >> (8 * i));
-        crc = crc32c(0, out, 16);
-        for (unsigned i = 0; i < 4; i++)
-                out[16 + i] = (uint8_t) (crc >> (8 * i));
+size_t position_encode(uint8_t out[static POSITION_MAX], uint64_t confirmed, const Ranges *islands)
+{
+        uint8_t *p = out + sizeof(position_magic);
+
+        memcpy(out, position_magic, sizeof(position_magic));
+        p = put_number(p, confirmed, 8);
+        p = put_number(p, islands->n, 4);
+        for (size_t i = 0; i < islands->n; i++) {
+                p = put_number(p, islands->items[i].first, 8);
+                p = put_number(p, islands->items[i].last, 8);
+        }
+        p = put_number(p, crc32c(0, out, (size_t) (p - out)), 4);
+        return (size_t) (p - out);
+}
+
+/* False: it isn't whole. */
+static bool position_decode(const uint8_t *data, size_t size, uint64_t *ret_confirmed, Ranges *ret_islands)
+{
+        BytesReader reader = {.data = data, .size = size};
+        const uint8_t *magic = bytes_get(&reader, sizeof(position_magic));
+        uint64_t last = bytes_get_u64(&reader);
+        bool first_version = magic && memcmp(magic, position_magic_1, sizeof(position_magic_1)) == 0;
+        uint32_t n = first_version ? 0 : bytes_get_u32(&reader);
+
+        if (!magic || (!first_version && memcmp(magic, position_magic, sizeof(position_magic)) != 0) ||
+                n > RANGES_MAX || last > SEQUENCE_MAX)
+                return false;
+        *ret_confirmed = last;
+        *ret_islands = (Ranges){};
+        for (uint32_t i = 0; i < n; i++) {
+                Range range = {.first = bytes_get_u64(&reader)};
+
+                range.last = bytes_get_u64(&reader);
+                if (range.first <= last || range.last < range.first || range.last > SEQUENCE_MAX)
+                        return false;
+                last = range.last;
+                ret_islands->items[ret_islands->n++] = range;
+        }
+        size -= reader.size;
+        return !reader.failed && bytes_get_u32(&reader) == crc32c(0, data, size) && !reader.failed;
 }
 
 static void position_read(Spool *spool, const Tier *tier, int fd)
 {
-        uint8_t data[POSITION_SIZE], again[POSITION_SIZE];
-        uint64_t confirmed = 0;
+        uint8_t data[POSITION_MAX];
+        uint64_t confirmed;
+        Ranges islands;
         ssize_t n = fd >= 0 ? pread(fd, data, sizeof(data), 0) : 0;
 
         if (n <= 0)
                 return;
-        for (unsigned i = 0; i < 8; i++)
-                confirmed |= (uint64_t) data[8 + i] << (8 * i);
-        position_encode(again, confirmed);
-        if (n == sizeof(data) && memcmp(data, again, sizeof(data)) == 0 && confirmed <= SEQUENCE_MAX)
-                spool->confirmed = MAX(spool->confirmed, confirmed);
-        else
+        if (position_decode(data, (size_t) n, &confirmed, &islands)) {
+                spool_set_confirmed(spool, 1, confirmed);
+                for (size_t i = 0; i < islands.n; i++)
+                        spool_set_confirmed(spool, islands.items[i].first, islands.items[i].last);
+        } else
                 log_warning("spool: %s/%s is damaged: what was confirmed lately is sent once more",
                         tier->path, POSITION_NAME);
 }
@@ -118,12 +162,13 @@ static void match_tiers(Spool *spool)
 
         for (size_t i = 0; i < spool->runtime.n_segments; i++) {
                 const Segment *segment = &spool->runtime.segments[i];
-                uint64_t alone = MAX(segment->head_last, spool->confirmed) + 1;
+                uint64_t alone = spool_reach(spool, segment->head_last) + 1;
                 size_t k;
 
+                /* What was confirmed was not copied. */
                 while (k = tier_find(state, alone),
                         k < state->n_segments && state->segments[k].first < alone + UNSEEN_GAP)
-                        alone = state->segments[k].last + 1;
+                        alone = spool_reach(spool, state->segments[k].last) + 1;
                 if (alone > segment->last)
                         continue;
                 spool_add_strays(spool, tier_stray(state, k));
@@ -184,6 +229,8 @@ static int recover_tiers(Spool *spool)
         position_read(spool, &spool->spare, spool->spare_position_fd);
         state.floor = runtime.floor = spare.floor = spool->confirmed;
         spool->next = spool->confirmed + 1;
+        if (spool->islands.n > 0)
+                spool->next = spool->islands.items[spool->islands.n - 1].last + 1;
         if (tier->fd >= 0) {
                 r = tier_recover(tier, false, &state);
                 if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Reading: one cursor, which goes through the state tier's segments and then the runtime tier's. Damage in a
- * segment that was believed by its footer shows here for the first time.
+ * Reading: a cursor for each lane, which goes through the state tier's segments and then the runtime tier's.
+ * Damage in a segment that was believed by its footer shows here for the first time.
  */
 
 #include <errno.h>
@@ -16,6 +16,21 @@ void cursor_deinit(Cursor *cursor)
 {
         closep(&cursor->fd);
         reader_deinit(&cursor->reader);
+        reader_deinit(&cursor->fetched);
+        free(TAKE_PTR(cursor->reads));
+}
+
+void spool_rest(Spool *spool, SpoolLane lane)
+{
+        Cursor *cursor = &spool->cursors[lane];
+
+        cursor->resting = true;
+        cursor->tier = NULL;
+        closep(&cursor->fd);
+        reader_deinit(&cursor->reader);
+        reader_deinit(&cursor->fetched);
+        if (cursor->fetch != FETCH_RUNNING)
+                cursor->fetch = FETCH_NONE;
 }
 
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata)
@@ -26,48 +41,66 @@ void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata)
 
 /* --- what has been read, for confirming --------------------------------------------------------------- */
 
-static void reads_push(Spool *spool, uint64_t segment)
+static void reads_push(Cursor *cursor, uint64_t segment, bool in_state)
 {
-        const Reader *reader = &spool->cursor.reader;
+        const Reader *reader = &cursor->reader;
 
-        if (spool->next_read != spool->first_read &&
-                spool->reads[(spool->next_read - 1) % READ_MARKS].sequence >= reader->last)
-                spool->first_read = spool->next_read; /* reading begins anew */
-        if (spool->next_read - spool->first_read == READ_MARKS)
-                spool->first_read++;
-        spool->reads[spool->next_read++ % READ_MARKS] = (ReadMark){
-                .sequence = reader->last, .segment = segment, .end = reader->offset, .count = reader->count};
+        if (!cursor->reads) {
+                cursor->reads = calloc(READ_MARKS, sizeof(*cursor->reads));
+                cursor->first_read = cursor->next_read = 0;
+                if (!cursor->reads)
+                        return; /* then what is confirmed is only known roughly within a segment */
+        }
+        if (cursor->next_read != cursor->first_read &&
+                cursor->reads[(cursor->next_read - 1) % READ_MARKS].sequence >= reader->last)
+                cursor->first_read = cursor->next_read; /* reading begins anew */
+        if (cursor->next_read - cursor->first_read == READ_MARKS)
+                cursor->first_read++;
+        cursor->reads[cursor->next_read++ % READ_MARKS] = (ReadMark){.sequence = reader->last,
+                .segment = segment,
+                .state = in_state,
+                .end = reader->offset,
+                .count = reader->count};
 }
 
-static bool head_set(Tier *tier, const ReadMark *mark)
+static void head_set(Spool *spool, const ReadMark *mark)
 {
+        Tier *tier = mark->state ? &spool->state : &spool->runtime;
         size_t i = tier_find(tier, mark->sequence);
         Segment *segment = i < tier->n_segments ? &tier->segments[i] : NULL;
 
-        if (!segment || segment->first != mark->segment || segment->head_last >= mark->sequence)
-                return false;
+        if (!segment || segment->first != mark->segment || segment->head_last >= mark->sequence ||
+                mark->end == 0)
+                return;
+        /* Something before it may be needed still. */
+        if (spool_reach(spool, tier == &spool->runtime ? MAX(segment->head_last, spool->moved)
+                                                       : segment->head_last) < mark->sequence)
+                return;
         segment->head_last = mark->sequence;
         segment->head = mark->end;
         segment->head_count = mark->count;
-        return true;
 }
 
-void spool_confirm_reads(Spool *spool, uint64_t sequence)
+void spool_confirm_reads(Spool *spool)
 {
-        const ReadMark *mark = NULL;
+        for (size_t lane = 0; lane < SPOOL_LANES; lane++) {
+                Cursor *cursor = &spool->cursors[lane];
+                const ReadMark *mark = NULL;
 
-        while (spool->first_read != spool->next_read &&
-                spool->reads[spool->first_read % READ_MARKS].sequence <= sequence)
-                mark = &spool->reads[spool->first_read++ % READ_MARKS];
-        if (mark && !head_set(&spool->state, mark))
-                head_set(&spool->runtime, mark);
+                while (cursor->first_read != cursor->next_read &&
+                        spool_is_confirmed(spool, cursor->reads[cursor->first_read % READ_MARKS].sequence))
+                        mark = &cursor->reads[cursor->first_read++ % READ_MARKS];
+                if (mark)
+                        head_set(spool, mark);
+                if (cursor->resting && cursor->reads && cursor->first_read == cursor->next_read)
+                        free(TAKE_PTR(cursor->reads));
+        }
 }
 
 /* --- cursor ------------------------------------------------------------------------------------------- */
 
-static int fill_from_state(Spool *spool, const Segment *segment)
+static int fill_from_state(Spool *spool, Cursor *cursor, const Segment *segment)
 {
-        Cursor *cursor = &spool->cursor;
         Reader *reader = &cursor->reader;
         SegmentName name;
 
@@ -77,28 +110,49 @@ static int fill_from_state(Spool *spool, const Segment *segment)
                                 O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
                 return cursor->fd < 0 ? -errno : reader_fill(reader, cursor->fd);
         }
-        if (spool->fetch == FETCH_DONE && spool->fetch_segment == segment->first &&
-                spool->fetch_offset == reader->offset && spool->fetch_need >= reader->need) {
+        if (cursor->fetch == FETCH_DONE && cursor->fetch_segment == segment->first &&
+                cursor->fetch_offset == reader->offset && cursor->fetch_need >= reader->need) {
                 Reader buffer = *reader;
 
                 /* The buffers change places. */
-                spool->fetch = FETCH_NONE;
-                reader->buffer = spool->fetched.buffer;
-                reader->capacity = spool->fetched.capacity;
-                reader->base = spool->fetched.base;
-                reader->length = spool->fetched.length;
-                spool->fetched = (Reader){.buffer = buffer.buffer, .capacity = buffer.capacity};
-                return spool->fetch_result < 0 ? spool->fetch_result : reader_has(reader) ? 0 : -ENODATA;
+                cursor->fetch = FETCH_NONE;
+                reader->buffer = cursor->fetched.buffer;
+                reader->capacity = cursor->fetched.capacity;
+                reader->base = cursor->fetched.base;
+                reader->length = cursor->fetched.length;
+                cursor->fetched = (Reader){.buffer = buffer.buffer, .capacity = buffer.capacity};
+                return cursor->fetch_result < 0 ? cursor->fetch_result : reader_has(reader) ? 0 : -ENODATA;
         }
-        if (spool->fetch != FETCH_RUNNING) {
-                spool->fetch = FETCH_WANTED;
-                spool->fetch_segment = segment->first;
-                spool->fetch_offset = reader->offset;
-                spool->fetch_need = reader->need;
-                spool->fetch_end = reader->end;
+        if (cursor->fetch != FETCH_RUNNING) {
+                cursor->fetch = FETCH_WANTED;
+                cursor->fetch_segment = segment->first;
+                cursor->fetch_offset = reader->offset;
+                cursor->fetch_need = reader->need;
+                cursor->fetch_end = reader->end;
                 spool_plan(spool);
         }
         return -EAGAIN;
+}
+
+void spool_fetched(Spool *spool, DiskJob *job)
+{
+        Cursor *cursor = &spool->cursors[job->fetch_lane];
+        Reader buffer = cursor->fetched;
+
+        cursor->fetched = job->fetched;
+        job->fetched = buffer;
+        cursor->fetch_result = job->fetch_result;
+        cursor->fetch = FETCH_DONE;
+        if (cursor->resting)
+                spool_rest(spool, job->fetch_lane);
+}
+
+bool spool_has_fetched(const Spool *spool)
+{
+        for (size_t lane = 0; lane < SPOOL_LANES; lane++)
+                if (spool->cursors[lane].fetch == FETCH_DONE)
+                        return true;
+        return false;
 }
 
 static void report_damage(Spool *spool, const Tier *tier, Segment *segment, uint32_t from, uint32_t to)
@@ -117,10 +171,8 @@ static void report_damage(Spool *spool, const Tier *tier, Segment *segment, uint
 }
 
 /* Nothing more can be had from this segment. */
-static void end_segment(Spool *spool, Segment *segment)
+static void end_segment(const Reader *reader, Segment *segment)
 {
-        const Reader *reader = &spool->cursor.reader;
-
         if (segment->last == reader->last)
                 return;
         segment->last = MAX(reader->last, segment->head_last);
@@ -128,10 +180,8 @@ static void end_segment(Spool *spool, Segment *segment)
         segment->size = MIN(reader->offset, segment->size);
 }
 
-static void cursor_enter(Spool *spool, const Tier *tier, const Segment *segment, uint64_t sequence)
+static void cursor_enter(Cursor *cursor, const Tier *tier, const Segment *segment, uint64_t sequence)
 {
-        Cursor *cursor = &spool->cursor;
-
         if (cursor->tier != tier || cursor->segment != segment->first) {
                 closep(&cursor->fd);
                 cursor->tier = tier;
@@ -144,49 +194,53 @@ static void cursor_enter(Spool *spool, const Tier *tier, const Segment *segment,
 
 void cursor_invalidate(Spool *spool, const Tier *tier)
 {
-        Cursor *cursor = &spool->cursor;
+        for (size_t lane = 0; lane < SPOOL_LANES; lane++) {
+                Cursor *cursor = &spool->cursors[lane];
 
-        if (cursor->tier == tier) {
-                closep(&cursor->fd);
-                cursor->tier = NULL;
-                cursor->reader.length = 0;
+                if (cursor->tier == tier) {
+                        closep(&cursor->fd);
+                        cursor->tier = NULL;
+                        cursor->reader.length = 0;
+                }
+                for (size_t i = cursor->first_read; cursor->reads && i != cursor->next_read; i++)
+                        if (cursor->reads[i % READ_MARKS].state == (tier == &spool->state))
+                                cursor->reads[i % READ_MARKS].end = 0;
+                if (tier == &spool->state && cursor->fetch != FETCH_NONE) {
+                        /* Who waits for it hears that it is there, and asks again. */
+                        cursor->fetch = cursor->resting ? FETCH_NONE : FETCH_DONE;
+                        cursor->fetch_segment = 0;
+                }
         }
-        spool->first_read = spool->next_read;
-        if (tier != &spool->state)
-                return;
-        spool->n_asides = 0; /* who rewrote kept them */
-        if (spool->fetch != FETCH_NONE) {
-                /* Who waits for it hears that it is there, and asks again. */
-                spool->fetch = FETCH_DONE;
-                spool->fetch_segment = 0;
-        }
+        if (tier == &spool->state)
+                spool->n_asides = 0; /* who rewrote kept them */
 }
 
 /* 1, 0 (no such record in this segment), -EAGAIN, -errno. */
-static int cursor_read(Spool *spool, const Tier *tier, Segment *segment, uint64_t sequence, Record *ret)
+static int cursor_read(
+        Spool *spool, Cursor *cursor, const Tier *tier, Segment *segment, uint64_t sequence, Record *ret)
 {
-        Reader *reader = &spool->cursor.reader;
+        Reader *reader = &cursor->reader;
         SegmentName name;
         uint32_t damage = 0;
         int r;
 
-        cursor_enter(spool, tier, segment, sequence);
+        cursor_enter(cursor, tier, segment, sequence);
         reader->end = segment->size;
         for (;;)
                 switch (reader_next(reader, ret, &damage)) {
                 case READER_RECORD:
-                        if (ret->sequence < sequence)
+                        if (ret->sequence < sequence || spool_is_confirmed(spool, ret->sequence))
                                 continue;
-                        reads_push(spool, segment->first);
+                        reads_push(cursor, segment->first, tier == &spool->state);
                         return 1;
                 case READER_DAMAGE:
                         report_damage(spool, tier, segment, damage, reader->offset);
                         continue;
                 case READER_END:
-                        end_segment(spool, segment);
+                        end_segment(reader, segment);
                         return 0;
                 case READER_FILL:
-                        r = tier == &spool->state ? fill_from_state(spool, segment)
+                        r = tier == &spool->state ? fill_from_state(spool, cursor, segment)
                                                   : reader_fill(reader, segment->fd);
                         if (r == 0)
                                 continue;
@@ -195,30 +249,38 @@ static int cursor_read(Spool *spool, const Tier *tier, Segment *segment, uint64_
                         log_warning("spool: %s/%s can't be read beyond byte %u: %s", tier->path,
                                 segment_name(name, segment->first), reader->offset, strerror(-r));
                         spool->damaged++;
-                        end_segment(spool, segment);
+                        end_segment(reader, segment);
                         return 0;
                 }
 }
 
-/* From here to there all have outlived their ttl: they aren't looked at again, nor is what is between. */
-static void skipped_note(Spool *spool, uint64_t from, uint64_t to)
+/* Has it outlived its ttl? Then all from the start to it aren't looked at again. */
+static bool skip(Spool *spool, Cursor *cursor, const Record *record, uint64_t start, uint64_t *sequence)
 {
-        if (from < spool->skipped_from || from > spool->skipped_to + 1)
-                spool->skipped_from = from;
-        spool->skipped_to = to;
+        if (!spool_expires(spool, record))
+                return false;
+        cursor->skipped_from = start;
+        cursor->skipped_to = record->sequence;
+        *sequence = record->sequence + 1;
+        return true;
 }
 
-int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
+int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
 {
         Tier *const tiers[] = {&spool->state, &spool->runtime};
+        Cursor *cursor = &spool->cursors[lane];
+        uint64_t start; /* from there on nothing was found yet */
 
         if (spool->trimming && !spool->ready) {
                 disk_wait(spool->disk, UINT64_MAX);
                 spool_finish(spool);
         }
-        sequence = MAX(sequence, spool->confirmed + 1);
-        if (sequence >= spool->skipped_from && sequence <= spool->skipped_to)
-                sequence = spool->skipped_to + 1;
+        cursor->resting = false;
+        start = sequence = spool_reach(spool, MAX(sequence, UINT64_C(1)) - 1) + 1;
+        if (sequence >= cursor->skipped_from && sequence <= cursor->skipped_to) {
+                start = cursor->skipped_from;
+                sequence = cursor->skipped_to + 1;
+        }
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++) {
                 Tier *tier = tiers[t];
 
@@ -228,11 +290,14 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
                         Record record;
                         int r;
 
-                        while ((r = cursor_read(spool, tier, &tier->segments[i], sequence, &record)) > 0 &&
-                                spool_expires(spool, &record)) {
-                                skipped_note(spool, sequence, record.sequence);
-                                sequence = record.sequence + 1;
-                        }
+                        do {
+                                /* Past what is confirmed, at best without reading it. */
+                                sequence = spool_reach(spool, sequence - 1) + 1;
+                                r = 0;
+                                if (tier->segments[i].last < sequence)
+                                        break;
+                                r = cursor_read(spool, cursor, tier, &tier->segments[i], sequence, &record);
+                        } while (r > 0 && skip(spool, cursor, &record, start, &sequence));
                         if (r > 0) {
                                 *ret_sequence = record.sequence;
                                 *ret = record.sample;
@@ -241,7 +306,7 @@ int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *
                                 return r;
                 }
         }
-        if (spool->skipped_from <= spool->confirmed + 1 && spool->skipped_to + 1 == sequence)
-                spool_confirm(spool, spool->skipped_to); /* nothing else is left */
+        if (cursor->skipped_to > 0) /* there is nothing else here that would be confirmed with them */
+                spool_confirm(spool, cursor->skipped_from, cursor->skipped_to);
         return 0;
 }

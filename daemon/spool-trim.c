@@ -83,7 +83,7 @@ static int read_next(Walk *walk, const Segment *segment, int fd, Record *ret, bo
         for (;;)
                 switch (reader_next(&walk->reader, ret, &damage)) {
                 case READER_RECORD:
-                        if (ret->sequence > trim->floor)
+                        if (ret->sequence > trim->floor && !ranges_covers(&trim->islands, ret->sequence))
                                 return 1;
                         continue;
                 case READER_FILL:
@@ -118,7 +118,8 @@ static int summary_load(Walk *walk, const Segment *segment, Summary *ret)
 
         if (fd < 0)
                 return fd == -ENOMEM ? fd : 0; /* somebody removed it: there is nothing in it */
-        if (!trim->young && segment->first > trim->floor) {
+        if (!trim->young && segment->first > trim->floor &&
+                ranges_count(&trim->islands, segment->first, segment->last) == 0) {
                 r = segment_footer_read(fd, segment->file_size, &footer, ret);
                 if (r >= 0 || r == -ENOMEM)
                         return r;

@@ -9,6 +9,7 @@
  * take the old ones' names: a crash at any moment leaves every message once.
  */
 
+#include "ranges.h"
 #include "spool-summary.h"
 #include "spool.h"
 
@@ -105,6 +106,7 @@ typedef struct Trim {
         bool young;     /* segments are open, and need neither a footer nor to be synced */
         uint32_t segment_size;
         uint64_t floor; /* up to here nothing is living */
+        Ranges islands; /* nor in these */
         uint64_t now_msec, counted;
         uint64_t need; /* bytes on the disk that are to go; */
         uint64_t must; /* so many at any rate, if whole segments have to go for it */

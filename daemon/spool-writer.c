@@ -175,7 +175,8 @@ static int writer_copy_source(Writer *writer, DiskJob *job, const DiskSource *so
 
                 switch (reader_next(reader, &record, &damage)) {
                 case READER_RECORD:
-                        if (record.sequence > job->skip)
+                        if (record.sequence > job->skip &&
+                                !ranges_covers(&job->skip_islands, record.sequence))
                                 r = writer_put(writer, job, &record);
                         break;
                 case READER_FILL:

@@ -126,7 +126,7 @@ static bool runtime_has_room(const Spool *spool)
         return room >= MIN((uint64_t) spool->runtime_segment_size, all / 4);
 }
 
-/* --- how far all is confirmed -------------------------------------------------------------------------- */
+/* --- what is confirmed --------------------------------------------------------------------------------- */
 
 int position_open(const Tier *tier, bool create)
 {
@@ -136,26 +136,27 @@ int position_open(const Tier *tier, bool create)
         return fd < 0 ? -1 : fd;
 }
 
-static bool position_write(int fd, const uint8_t *data)
+static bool position_write(int fd, const uint8_t *data, size_t size)
 {
-        return fd >= 0 && pwrite(fd, data, POSITION_SIZE, 0) == POSITION_SIZE;
+        return fd >= 0 && pwrite(fd, data, size, 0) == (ssize_t) size;
 }
 
 void position_save(Spool *spool)
 {
-        uint8_t data[POSITION_SIZE];
+        uint8_t data[POSITION_MAX];
+        size_t size;
 
         if (spool->frozen)
                 return;
-        position_encode(data, spool->confirmed);
-        if (position_write(spool->position_fd, data) || spool->state.fd < 0)
+        size = position_encode(data, spool->confirmed, &spool->islands);
+        if (position_write(spool->position_fd, data, size) || spool->state.fd < 0)
                 return;
         if (spool->spare.fd < 0 && spare_reopen(spool) < 0)
                 return;
         if (spool->spare_position_fd < 0)
                 spool->spare_position_fd = position_open(&spool->spare, true);
         /* Lost, it costs repeats after a crash, and those are harmless. */
-        (void) position_write(spool->spare_position_fd, data);
+        (void) position_write(spool->spare_position_fd, data, size);
 }
 
 /* --- segments ----------------------------------------------------------------------------------------- */

@@ -22,17 +22,38 @@
 
 /* --- confirming --------------------------------------------------------------------------------------- */
 
-void spool_confirm(Spool *spool, uint64_t sequence)
+void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last)
 {
-        sequence = MIN(sequence, spool->next - 1);
-        if (sequence <= spool->confirmed)
+        if (first <= spool->confirmed + 1)
+                spool->confirmed = MAX(spool->confirmed, last);
+        else
+                ranges_add(&spool->islands, first, last);
+        spool->confirmed = ranges_reach(&spool->islands, spool->confirmed);
+        ranges_trim(&spool->islands, spool->confirmed);
+}
+
+void spool_confirm(Spool *spool, uint64_t first, uint64_t last)
+{
+        first = MAX(first, UINT64_C(1));
+        last = MIN(last, spool->next - 1);
+        if (first > last || spool_reach(spool, first - 1) >= last)
                 return;
-        spool->confirmed = sequence;
+        spool_set_confirmed(spool, first, last);
         position_save(spool);
-        spool_confirm_reads(spool, sequence);
+        spool_confirm_reads(spool);
         spool_forget(spool);
         if (spool->n_remove > 0)
                 spool_plan(spool);
+}
+
+bool spool_is_confirmed(const Spool *spool, uint64_t sequence)
+{
+        return sequence <= spool->confirmed || ranges_covers(&spool->islands, sequence);
+}
+
+uint64_t spool_end(const Spool *spool)
+{
+        return spool->next;
 }
 
 /* --- appending ---------------------------------------------------------------------------------------- */
@@ -107,7 +128,7 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *userd
         (void) !read(fd, &ignored, sizeof(ignored));
         spool_finish(spool);
         spool_plan(spool);
-        if (spool->fetch == FETCH_DONE && spool->ready)
+        if (spool_has_fetched(spool) && spool->ready)
                 spool->ready(spool->ready_userdata);
         return 0;
 }
@@ -137,7 +158,9 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         spool->note = note;
         spool->note_userdata = userdata;
         spool->runtime = spool->state = spool->spare = TIER_INIT;
-        spool->position_fd = spool->spare_position_fd = spool->cursor.fd = -1;
+        spool->position_fd = spool->spare_position_fd = -1;
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                spool->cursors[i].fd = -1;
         spool->armed_usec = UINT64_MAX;
         spool->next = 1;
         spool->clock_known = true;
@@ -151,9 +174,7 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         spool->backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 60 * USEC_PER_SEC};
         spool->young_backoff = (Backoff){.first_usec = USEC_PER_SEC, .max_usec = 15 * USEC_PER_SEC};
         spool->scratch = malloc(RECORD_MAX);
-        spool->reads = calloc(READ_MARKS, sizeof(*spool->reads));
-        if (!spool->aside.path || !spool->state_directory || !spool->runtime_directory || !spool->scratch ||
-                !spool->reads)
+        if (!spool->aside.path || !spool->state_directory || !spool->runtime_directory || !spool->scratch)
                 return -ENOMEM;
         r = policies_init(&spool->policies, &limits->policy, sensors, n_sensors);
         if (r < 0)
@@ -199,7 +220,7 @@ static void stop(Spool *spool)
         for (size_t i = 0; i < spool->runtime.n_segments; i++) {
                 const Segment *segment = &spool->runtime.segments[i];
 
-                segment_living(segment, spool_floor(spool), &messages, &bytes);
+                spool_living(spool, &spool->runtime, segment, &messages, &bytes);
                 lost += segment->place == PLACE_MEMORY ? messages : 0;
         }
         if (lost > 0)
@@ -208,7 +229,8 @@ static void stop(Spool *spool)
         if (spool->evicting)
                 spool_episode_end(spool);
         last = spool->runtime.n_segments - 1;
-        if (spool->runtime.n_segments > 0 && spool->runtime.segments[last].last <= spool_floor(spool) &&
+        if (spool->runtime.n_segments > 0 &&
+                spool_is_gone(spool, &spool->runtime, &spool->runtime.segments[last]) &&
                 disk_job(spool->disk))
                 spool_drop_runtime(spool, last);
 }
@@ -227,9 +249,8 @@ Spool *spool_free(Spool *spool)
         tier_deinit(&spool->spare);
         closep(&spool->position_fd);
         closep(&spool->spare_position_fd);
-        cursor_deinit(&spool->cursor);
-        reader_deinit(&spool->fetched);
-        free(spool->reads);
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                cursor_deinit(&spool->cursors[i]);
         free(spool->scratch);
         free(spool->remove);
         free(spool->state_directory);
@@ -243,6 +264,22 @@ Spool *spool_free(Spool *spool)
         free(spool->strays_trouble);
         free(spool);
         return NULL;
+}
+
+void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
+        uint64_t *ret_bytes)
+{
+        uint64_t floor = tier == &spool->runtime ? spool_floor(spool) : spool->confirmed;
+        uint64_t from = MAX(segment->head_last, floor), needed = 0;
+        uint64_t messages = segment->count - segment->head_count, bytes = segment->size - segment->head;
+
+        if (segment->last > from)
+                needed = segment->last - from - ranges_count(&spool->islands, from + 1, segment->last);
+        /* Where numbers are missing, they are likely to be among what is confirmed. */
+        *ret_messages = MIN(messages, needed);
+        *ret_bytes = *ret_messages == messages
+                             ? bytes
+                             : (uint64_t) ((double) bytes * ((double) *ret_messages / (double) messages));
 }
 
 void spool_get_stats(const Spool *spool, SpoolStats *ret)
@@ -263,12 +300,12 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
         };
 
         for (size_t i = 0; i < spool->state.n_segments; i++) {
-                segment_living(&spool->state.segments[i], spool->confirmed, &messages, &bytes);
+                spool_living(spool, &spool->state, &spool->state.segments[i], &messages, &bytes);
                 stats.messages += messages;
                 stats.bytes += bytes;
         }
         for (size_t i = 0; i < spool->runtime.n_segments; i++) {
-                segment_living(&spool->runtime.segments[i], spool_floor(spool), &messages, &bytes);
+                spool_living(spool, &spool->runtime, &spool->runtime.segments[i], &messages, &bytes);
                 stats.messages += messages;
                 stats.bytes += bytes;
         }

@@ -64,17 +64,29 @@ int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
  * the error tells why: -ENOSPC, -EROFS, -EACCES, ... */
 int spool_append_safe(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 
-/* The first record whose number is sequence or higher. The sample's text is borrowed until the next call of
- * any spool function. 1: here it is; 0: there is none; -errno. Reading on from the last is cheap.
- * With a ready callback -EAGAIN as well: it has to come from the disk, which may take its time; the callback
- * says when to ask again. Without one, such a read blocks. */
-int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret);
+/* Two places to read at: what has waited, and what is new. */
+typedef enum SpoolLane { SPOOL_BACKLOG, SPOOL_LIVE } SpoolLane;
+#define SPOOL_LANES 2
+
+/* The first record that is not confirmed and whose number is sequence or higher. The sample's text is
+ * borrowed until the next call of any spool function. 1: here it is; 0: there is none; -errno. Reading on
+ * from where this lane was is cheap. With a ready callback -EAGAIN as well: it has to come from the disk,
+ * which may take its time; the callback says when to ask again. Without one, such a read blocks. */
+int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_sequence, Sample *ret);
+/* Nothing more is read there for now: its memory goes. */
+void spool_rest(Spool *spool, SpoolLane lane);
+/* The number that the next record gets. */
+uint64_t spool_end(const Spool *spool);
 
 typedef void (*SpoolReady)(void *userdata);
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 
-/* All up to and including this number have arrived: they go. */
-void spool_confirm(Spool *spool, uint64_t sequence);
+/* All that are in the spool with these numbers, from first to last, have arrived: they go. They may lie
+ * before others that have not. */
+void spool_confirm(Spool *spool, uint64_t first, uint64_t last);
+/* With a handful of gaps between what has arrived this is exact. Beyond that some of it is forgotten, and
+ * read once more. */
+bool spool_is_confirmed(const Spool *spool, uint64_t sequence);
 
 /*
  * Full (max_size on the disk; memory, while the disk can't be written or is too slow): first goes what has

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-MODEL = {"config", "topic", "payload", "sample", "filter", "descriptor", "group", "paths"}
+MODEL = {"config", "topic", "payload", "sample", "filter", "descriptor", "group", "latest", "paths", "ranges"}
 SERVICES = {
     # room: the neighbours on its floor that it may know
     "host": set(),

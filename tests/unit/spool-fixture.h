@@ -372,12 +372,12 @@ static _unused_ uint64_t append(Fixture *f, uint64_t n, size_t padding)
 }
 
 /* The next record from *sequence on, waiting for the disk where it has to. false: none. */
-static _unused_ bool next_sample(Fixture *f, uint64_t *sequence, Sample *ret)
+static _unused_ bool next_sample_in(Fixture *f, SpoolLane lane, uint64_t *sequence, Sample *ret)
 {
         uint64_t until = clock_monotonic_usec() + 10 * USEC_PER_SEC, found = 0;
         int r;
 
-        while ((r = spool_read(f->spool, *sequence, &found, ret)) == -EAGAIN) {
+        while ((r = spool_read(f->spool, lane, *sequence, &found, ret)) == -EAGAIN) {
                 assert_true(clock_monotonic_usec() < until);
                 assert_true(sd_event_run(f->event, 1000000) >= 0);
         }
@@ -389,15 +389,25 @@ static _unused_ bool next_sample(Fixture *f, uint64_t *sequence, Sample *ret)
         return true;
 }
 
-static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
+static _unused_ bool next_sample(Fixture *f, uint64_t *sequence, Sample *ret)
+{
+        return next_sample_in(f, SPOOL_BACKLOG, sequence, ret);
+}
+
+static _unused_ bool next_in(Fixture *f, SpoolLane lane, uint64_t *sequence, uint64_t *ret_n)
 {
         Sample sample;
 
-        if (!next_sample(f, sequence, &sample))
+        if (!next_sample_in(f, lane, sequence, &sample))
                 return false;
         assert_true(sample_is_whole(&sample));
         *ret_n = sample_number(&sample);
         return true;
+}
+
+static _unused_ bool next(Fixture *f, uint64_t *sequence, uint64_t *ret_n)
+{
+        return next_in(f, SPOOL_BACKLOG, sequence, ret_n);
 }
 
 /* Reads everything and holds it to be the samples first to last, without gap. */

@@ -3,246 +3,13 @@
 /* Delivery between a spool and a link that are scripted here: what is sent when, what is confirmed when, and
  * how long it keeps quiet. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <errno.h>
-#include <string.h>
-
-#include "delivery.h"
-#include "util/clock.h"
-#include "util/log.h"
-
-#define PLUG_ID "dev-0123456789abcdef01234567"
-#define BARRIERS_MAX 256
-
-/* --- the spool -------------------------------------------------------------------------------------------
- */
-
-struct Spool {
-        uint64_t first, end; /* sequence numbers: the first that is there, and behind the last */
-        size_t data_size;
-        int error;
-        unsigned reads;
-        const char *bad_channel; /* of every tenth */
-        SpoolReady ready;
-        void *ready_userdata;
-};
-
-static char data[128 * 1024];
-
-int spool_read(Spool *spool, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
-{
-        spool->reads++;
-        if (spool->error < 0)
-                return spool->error;
-        if (sequence < spool->first)
-                sequence = spool->first;
-        if (sequence >= spool->end)
-                return 0;
-        *ret = (Sample){.at_msec = 1700000000000 + sequence,
-                .sensor = "s",
-                .channel = spool->bad_channel && sequence % 10 == 0 ? spool->bad_channel
-                           : sequence % 2                           ? "odd"
-                                                                    : "even/channel",
-                .data = data,
-                .data_size = spool->data_size};
-        memcpy(ret->id, &sequence, sizeof(sequence));
-        *ret_sequence = sequence;
-        return 1;
-}
-
-void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata)
-{
-        spool->ready = ready;
-        spool->ready_userdata = userdata;
-}
-
-void spool_confirm(Spool *spool, uint64_t sequence)
-{
-        assert_true(sequence >= spool->first && sequence < spool->end);
-        spool->first = sequence + 1;
-}
-
-/* --- the link --------------------------------------------------------------------------------------------
- */
-
-struct Link {
-        LinkState state;
-        bool congested, corked;
-        unsigned room; /* messages until it is congested; 0: never */
-        bool broken;   /* -ENOTCONN from now on */
-        int unsubscribe_error;
-        unsigned publishes, corks;
-        size_t bytes;
-        char topic[128], first_payload[512], payload[512];
-        uint64_t publish_usec;
-        unsigned barriers;
-        unsigned behind[BARRIERS_MAX]; /* publishes before each barrier */
-        uint64_t barrier_usec[BARRIERS_MAX];
-        char barrier_topic[128];
-        unsigned failures;
-        char text[512];
-        Delivery *delivery;
-};
-
-int link_publish(Link *link, const char *topic, const void *payload, size_t size)
-{
-        if (link->broken)
-                return -ENOTCONN;
-        if (strchr(topic, '#'))
-                return -EINVAL;
-        if (strstr(topic, "long"))
-                return -EMSGSIZE;
-        assert_false(link->congested); /* it was told to hold back */
-        snprintf(link->topic, sizeof(link->topic), "%s", topic);
-        snprintf(link->publishes == 0 ? link->first_payload : link->payload, sizeof(link->payload), "%.*s",
-                (int) size, (const char *) payload);
-        link->publishes++;
-        link->bytes += size;
-        link->publish_usec = clock_monotonic_usec();
-        if (link->room > 0 && --link->room == 0)
-                link->congested = true;
-        return 0;
-}
-
-int link_unsubscribe(Link *link, const char *topic, int *ret_mid)
-{
-        if (link->broken)
-                return -ENOTCONN;
-        if (link->unsubscribe_error < 0)
-                return link->unsubscribe_error;
-        assert_true(link->barriers < BARRIERS_MAX);
-        snprintf(link->barrier_topic, sizeof(link->barrier_topic), "%s", topic);
-        link->behind[link->barriers] = link->publishes;
-        link->barrier_usec[link->barriers] = clock_monotonic_usec();
-        *ret_mid = 1000 + (int) link->barriers++;
-        return 0;
-}
-
-bool link_congested(const Link *link)
-{
-        return link->congested;
-}
-
-void link_cork(Link *link, bool on)
-{
-        assert_true(on != link->corked);
-        link->corked = on;
-        link->corks += on;
-}
-
-LinkState link_state(const Link *link)
-{
-        return link->state;
-}
-
-/* As the link does it, and its user who hears of it. */
-void link_fail(Link *link, const char *text)
-{
-        link->failures++;
-        link->state = LINK_WAITING;
-        snprintf(link->text, sizeof(link->text), "%s", text);
-        delivery_stop(link->delivery);
-}
-
-/* --- the test --------------------------------------------------------------------------------------------
- */
-
-typedef struct Fixture {
-        sd_event *event;
-        Spool spool;
-        Link link;
-        DeliveryConfig config;
-        Delivery *delivery;
-} Fixture;
-
-static unsigned logged;
-
-static void count_log(int priority _unused_, const LogContext *context _unused_, const char *text _unused_)
-{
-        logged++;
-}
-
-static int setup(void **state)
-{
-        Fixture *f = calloc(1, sizeof(*f));
-
-        assert_non_null(f);
-        log_set_sink(count_log);
-        logged = 0;
-        memset(data, '1', sizeof(data));
-        assert_true(sd_event_new(&f->event) >= 0);
-        f->spool = (Spool){.first = 1, .end = 1, .data_size = 3};
-        f->link.state = LINK_UP;
-        f->config = (DeliveryConfig){.barrier = true, .timeout_usec = 20 * USEC_PER_SEC};
-        *state = f;
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        Fixture *f = *state;
-
-        delivery_free(f->delivery);
-        sd_event_unref(f->event);
-        free(f);
-        return 0;
-}
-
-/* Begins with n records in the spool. */
-static void begin(Fixture *f, unsigned n)
-{
-        f->spool.end = f->spool.first + n;
-        if (!f->delivery)
-                assert_int_equal(delivery_new(&f->delivery, f->event, &f->spool, &f->link, &f->config), 0);
-        f->link.delivery = f->delivery;
-        f->link.state = LINK_UP;
-        assert_int_equal(delivery_start(f->delivery, PLUG_ID), 0);
-}
-
-static void run(Fixture *f, uint64_t usec)
-{
-        uint64_t until = clock_monotonic_usec() + usec;
-
-        while (clock_monotonic_usec() < until)
-                (void) sd_event_run(f->event, 5 * USEC_PER_MSEC);
-        assert_false(f->link.corked);
-}
-
-static bool run_until_barriers(Fixture *f, unsigned n)
-{
-        uint64_t until = clock_monotonic_usec() + 5 * USEC_PER_SEC;
-
-        while (f->link.barriers < n && clock_monotonic_usec() < until)
-                (void) sd_event_run(f->event, 5 * USEC_PER_MSEC);
-        return f->link.barriers == n;
-}
-
-/* The server answers the n-th barrier, from 0. */
-static void answer(Fixture *f, unsigned n)
-{
-        delivery_on_unsuback(f->delivery, 1000 + (int) n);
-        run(f, 20 * USEC_PER_MSEC);
-}
-
-static DeliveryStats stats(Fixture *f)
-{
-        DeliveryStats now;
-
-        delivery_get_stats(f->delivery, &now);
-        return now;
-}
+#include "delivery-fixture.h"
 
 static void test_windows(void **state)
 {
         Fixture *f = *state;
 
-        begin(f, 5000);
+        begin_live(f, 5000);
         assert_int_equal(f->link.publishes, 0); /* all in the loop */
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1000);
@@ -291,7 +58,7 @@ static void test_bytes(void **state)
         Fixture *f = *state;
 
         f->spool.data_size = 10000;
-        begin(f, 500);
+        begin_live(f, 500);
         run(f, 50 * USEC_PER_MSEC);
         /* 64 KiB are over with the seventh; 256 KiB with the 27th. */
         assert_int_equal(f->link.behind[0], 7);
@@ -305,7 +72,8 @@ static void test_bytes(void **state)
         delivery_stop(f->delivery);
         memset(&f->link, 0, sizeof(f->link));
         f->spool.data_size = 100 * 1024;
-        begin(f, 100);
+        f->spool.first = f->spool.end;
+        begin_live(f, 100);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 3);
         assert_int_equal(f->link.barriers, 3);
@@ -322,9 +90,8 @@ static void test_lone_message(void **state)
         begin(f, 0);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 0);
-        f->spool.end++;
         woken = clock_monotonic_usec();
-        delivery_wake(f->delivery);
+        add(f, 1);
         assert_int_equal(f->link.publishes, 0); /* not from within */
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1);
@@ -361,8 +128,7 @@ static void test_slow_answers(void **state)
 
         begin(f, 1);
         assert_true(run_until_barriers(f, 1));
-        f->spool.end++;
-        delivery_wake(f->delivery);
+        add(f, 1);
         run(f, 1500 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 2);
         assert_int_equal(f->link.barriers, 1);
@@ -375,30 +141,34 @@ static void test_slow_answers(void **state)
 static void test_resends_what_is_unconfirmed(void **state)
 {
         Fixture *f = *state;
-        char first[512];
 
-        begin(f, 2000);
+        begin_live(f, 2000);
         run(f, 50 * USEC_PER_MSEC);
         answer(f, 0);
         answer(f, 1);
         assert_int_equal(f->spool.first, 501);
         delivery_stop(f->delivery);
         run(f, 20 * USEC_PER_MSEC);
-        delivery_wake(f->delivery);
+        add(f, 1);
         delivery_on_writable(f->delivery);
         delivery_on_unsuback(f->delivery, 1002); /* too late: it does not count */
         run(f, 20 * USEC_PER_MSEC);
         assert_int_equal(f->spool.first, 501);
+        assert_int_equal(f->link.publishes, 2000);
 
         memset(&f->link, 0, sizeof(f->link));
-        begin(f, 1500);
+        begin(f, 1501);
         run(f, 50 * USEC_PER_MSEC);
-        /* The same bytes, from the first that isn't confirmed. */
-        snprintf(first, sizeof(first),
-                "{\"id\":\"f50100000000000000000000\",\"data\":111,\"at\":1700000000501}");
-        assert_string_equal(f->link.first_payload, first);
-        assert_int_equal(f->link.publishes, 1000);
-        assert_int_equal(stats(f).published, 2000 + 1000);
+        /* First what is newest of the two channels; then all in order from the first that isn't confirmed.
+         */
+        assert_string_equal(f->link.first_payload,
+                "{\"id\":\"d10700000000000000000000\",\"data\":111,\"at\":1700000002001}");
+        assert_int_equal(f->link.order[0], 2001);
+        assert_int_equal(f->link.order[1], 2000);
+        for (unsigned i = 2; i < f->link.publishes; i++)
+                assert_int_equal(f->link.order[i], 501 + i - 2);
+        assert_int_equal(f->link.publishes, 2 + 750);
+        assert_int_equal(stats(f).published, 2000 + 752);
         assert_int_equal(stats(f).confirmed, 500);
 }
 
@@ -408,7 +178,8 @@ static void test_no_answer(void **state)
         uint64_t sent;
 
         f->config.timeout_usec = USEC_PER_SEC;
-        begin(f, 2000);
+        f->spool.first = f->spool.end;
+        begin_live(f, 2000);
         run(f, 50 * USEC_PER_MSEC);
         sent = f->link.barrier_usec[0];
         while (f->link.failures == 0 && clock_monotonic_usec() < sent + 3 * USEC_PER_SEC)
@@ -420,21 +191,24 @@ static void test_no_answer(void **state)
 
         /* Smaller batches: a slow way gets them through. */
         f->link.barriers = f->link.publishes = 0;
-        begin(f, 2000);
+        f->spool.first = f->spool.end;
+        begin_live(f, 2000);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.behind[0], 125);
         assert_int_equal(f->link.publishes, 250);
         run(f, 1100 * USEC_PER_MSEC);
         assert_int_equal(f->link.failures, 2);
         assert_null(strstr(f->link.text, "running"));
-        begin(f, 2000);
+        f->spool.first = f->spool.end;
+        begin_live(f, 2000);
         run(f, 1200 * USEC_PER_MSEC);
         assert_int_equal(f->link.failures, 3);
         assert_non_null(strstr(f->link.text, "3 barriers (UNSUBSCRIBE) running"));
 
         /* They grow again, and an answer ends the count. */
         f->link.barriers = f->link.publishes = 0;
-        begin(f, 2000);
+        f->spool.first = f->spool.end;
+        begin_live(f, 2000);
         run(f, 20 * USEC_PER_MSEC);
         assert_int_equal(f->link.behind[0], 7);
         answer(f, 0);
@@ -451,7 +225,7 @@ static void test_progress_is_enough(void **state)
         Fixture *f = *state;
 
         f->config.timeout_usec = USEC_PER_SEC;
-        begin(f, 5000);
+        begin_live(f, 5000);
         run(f, 700 * USEC_PER_MSEC);
         for (unsigned i = 0; i < 4; i++) {
                 answer(f, i);
@@ -467,19 +241,19 @@ static void test_congestion(void **state)
         unsigned reads;
 
         f->link.room = 3;
-        begin(f, 100);
+        begin_live(f, 100);
         run(f, 20 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 3);
         reads = f->spool.reads;
-        delivery_wake(f->delivery);
+        add(f, 1);
         run(f, 100 * USEC_PER_MSEC);
         assert_int_equal(f->spool.reads, reads);
         f->link.congested = false;
         delivery_on_writable(f->delivery);
         run(f, 20 * USEC_PER_MSEC);
-        assert_int_equal(f->link.publishes, 100);
+        assert_int_equal(f->link.publishes, 101);
         assert_true(run_until_barriers(f, 1));
-        assert_int_equal(f->link.behind[0], 100);
+        assert_int_equal(f->link.behind[0], 101);
 }
 
 static void test_without_barrier(void **state)
@@ -487,7 +261,7 @@ static void test_without_barrier(void **state)
         Fixture *f = *state;
 
         f->config.barrier = false;
-        begin(f, 1200);
+        begin_live(f, 1200);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1200);
         assert_int_equal(f->link.barriers, 0);
@@ -495,8 +269,7 @@ static void test_without_barrier(void **state)
         assert_int_equal(stats(f).confirmed, 1200);
         /* What the kernel has not taken yet stays in the spool. */
         f->link.room = 5;
-        f->spool.end += 5;
-        delivery_wake(f->delivery);
+        add(f, 5);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1205);
         assert_int_equal(f->spool.first, 1201);
@@ -514,7 +287,7 @@ static void test_bad_messages(void **state)
         Fixture *f = *state;
 
         f->spool.bad_channel = "bad/#";
-        begin(f, 1000);
+        begin_live(f, 1000);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 900);
         assert_int_equal(stats(f).skipped, 100);
@@ -531,8 +304,7 @@ static void test_bad_messages(void **state)
         /* Nothing but such a one. */
         f->spool.bad_channel = "too/long";
         f->spool.first = f->spool.end = 2000;
-        f->spool.end++;
-        delivery_wake(f->delivery);
+        add(f, 1);
         assert_true(run_until_barriers(f, 4));
         answer(f, 3);
         assert_true(run_until_barriers(f, 5));
@@ -547,7 +319,7 @@ static void test_lost_underway(void **state)
         Fixture *f = *state;
         unsigned reads;
 
-        begin(f, 5000);
+        begin_live(f, 5000);
         run(f, 50 * USEC_PER_MSEC);
         f->link.broken = true;
         answer(f, 0);
@@ -563,7 +335,7 @@ static void test_spool_in_trouble(void **state)
         Fixture *f = *state;
 
         f->spool.error = -EIO;
-        begin(f, 10);
+        begin_live(f, 10);
         run(f, 2500 * USEC_PER_MSEC);
         assert_in_range(f->spool.reads, 2, 4);
         assert_int_equal(logged, 1);
@@ -579,18 +351,18 @@ static void test_spool_reads_from_disk(void **state)
         unsigned reads;
 
         f->spool.error = -EAGAIN;
-        begin(f, 10);
+        begin_live(f, 10);
         run(f, 100 * USEC_PER_MSEC);
         reads = f->spool.reads;
         assert_int_equal(reads, 1);
-        delivery_wake(f->delivery);
+        add(f, 1);
         run(f, 1500 * USEC_PER_MSEC);
         assert_int_equal(f->spool.reads, reads);
         assert_int_equal(f->link.publishes, 0);
         f->spool.error = 0;
         f->spool.ready(f->spool.ready_userdata);
         run(f, 100 * USEC_PER_MSEC);
-        assert_int_equal(f->link.publishes, 10);
+        assert_int_equal(f->link.publishes, 11);
         assert_int_equal(logged, 0);
 }
 
@@ -600,7 +372,7 @@ static void test_barrier_without_memory(void **state)
         uint64_t iterations, later;
 
         f->link.unsubscribe_error = -ENOMEM;
-        begin(f, 5000);
+        begin_live(f, 5000);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 500);
         assert_true(sd_event_get_iteration(f->event, &iterations) >= 0);
@@ -622,7 +394,7 @@ static void test_evicted(void **state)
 {
         Fixture *f = *state;
 
-        begin(f, 3000);
+        begin_live(f, 3000);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1000);
         f->spool.first = 2501;
@@ -630,8 +402,9 @@ static void test_evicted(void **state)
         delivery_stop(f->delivery);
         begin(f, 500);
         run(f, 50 * USEC_PER_MSEC);
-        assert_int_equal(f->link.publishes, 500);
-        assert_non_null(strstr(f->link.first_payload, "\"at\":1700000002501"));
+        assert_int_equal(f->link.publishes, 2 + 500); /* each channel's newest comes first */
+        assert_int_equal(f->link.order[0], 3000);
+        assert_int_equal(f->link.order[2], 2501);
 }
 
 int main(void)

@@ -193,7 +193,7 @@ static void flip_everywhere(Fixture *f, Small *small, bool sealed)
                 assert_int_equal(n, 100);
                 assert_true(count >= SMALL);
                 /* Confirmed: it all goes, what is damaged too. */
-                spool_confirm(f->spool, UINT64_MAX);
+                spool_confirm(f->spool, 1, UINT64_MAX);
                 assert_int_equal(stats(f).messages, 0);
                 stop(f);
                 assert_int_equal(segments_in(f->state, NULL) + segments_in(f->runtime, NULL), 0);
@@ -317,7 +317,7 @@ static void live(Fixture *f, void *userdata)
                 if (i % 4 == 3) {
                         /* Numbers and sequence numbers are the same here, as long as nothing is reused. */
                         progress->said = n - 7;
-                        spool_confirm(f->spool, n - 7);
+                        spool_confirm(f->spool, 1, n - 7);
                         progress->confirmed = n - 7;
                 }
         }
@@ -444,7 +444,7 @@ static void test_position_damaged(void **state)
         start(f);
         for (uint64_t n = 1; n <= 10; n++)
                 append(f, n, 20);
-        spool_confirm(f->spool, 5);
+        spool_confirm(f->spool, 1, 5);
         stop(f);
         snprintf(path, sizeof(path), "%s/spool/confirmed", f->runtime);
         file_get(path, &data, &size);
@@ -503,7 +503,7 @@ static void test_foreign_files(void **state)
         assert_int_equal(stats(f).damaged, 0);
         assert_true(logged_times("is left alone") >= 5);
         assert_true(logged_times("another version of plugd") == 1);
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, UINT64_MAX);
         stop(f);
         for (unsigned i = 0; i < ELEMENTSOF(names); i++) {
                 snprintf(path, sizeof(path), "%s/spool/%s", f->state, names[i]);
@@ -588,7 +588,7 @@ static void test_runtime_unusable(void **state)
         }
         expect(f, 1, 5000);
         await(f, calls.syncs > 0); /* long before `sync` */
-        spool_confirm(f->spool, hundredth);
+        spool_confirm(f->spool, 1, hundredth);
         stop(f);
         start(f);
         expect(f, 101, 5000);
@@ -619,7 +619,7 @@ static void test_state_comes_late(void **state)
         start(f);
         for (n = 1; n <= 50; n++)
                 append(f, n, 10);
-        spool_confirm(f->spool, 20);
+        spool_confirm(f->spool, 1, 20);
         stop(f);
         snprintf(away, sizeof(away), "%s.away", f->state);
         assert_int_equal(rename(f->state, away), 0);
@@ -635,14 +635,14 @@ static void test_state_comes_late(void **state)
         expect(f, 51, 80);
         for (n = 51; n <= 60; n++)
                 assert_true(next(f, &sequence, &seen) && seen == n);
-        spool_confirm(f->spool, sequence - 1);
+        spool_confirm(f->spool, 1, sequence - 1);
         unlink(f->state);
         assert_int_equal(rename(away, f->state), 0);
         await(f, strstr(stats(f).trouble, "has 30 older messages"));
         assert_int_equal(stats(f).messages, 20);
         append(f, 81, 0);
         expect(f, 61, 81);
-        spool_confirm(f->spool, sequence);
+        spool_confirm(f->spool, 1, sequence);
         expect(f, 62, 81);
         stop(f);
 
@@ -654,7 +654,7 @@ static void test_state_comes_late(void **state)
                 assert_int_equal(seen, n);
         }
         assert_int_equal(seen, 81);
-        spool_confirm(f->spool, sequence - 1);
+        spool_confirm(f->spool, 1, sequence - 1);
         stop(f);
         start(f);
         assert_int_equal(stats(f).messages, 0);
@@ -671,7 +671,7 @@ static void unseen(Fixture *f, void *userdata)
                 append(f, n, 10);
         for (n = 0; n < 60 && next(f, &sequence, &n);)
                 ;
-        spool_confirm(f->spool, sequence - 1);
+        spool_confirm(f->spool, 1, sequence - 1);
 }
 
 static void test_killed_without_state(void **state)
@@ -683,7 +683,7 @@ static void test_killed_without_state(void **state)
         start(f);
         for (n = 1; n <= 50; n++)
                 append(f, n, 10);
-        spool_confirm(f->spool, 20);
+        spool_confirm(f->spool, 1, 20);
         stop(f);
         snprintf(away, sizeof(away), "%s.away", f->state);
         assert_int_equal(rename(f->state, away), 0);
@@ -864,7 +864,7 @@ static void reading_fails(Fixture *f, bool ready)
         assert_true(count > 300 && count < 1000);
         assert_true(stats(f).damaged >= 3);
         assert_int_equal(stats(f).messages, count);
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, UINT64_MAX);
         assert_int_equal(stats(f).messages, 0);
         append(f, 1001, 0);
         expect(f, 1001, 1001);

@@ -142,8 +142,8 @@ static void survives(Fixture *f, int error, void (*mend)(Fixture *f))
         assert_non_null(strstr(stats(f).trouble, strerror(error)));
         assert_non_null(strstr(stats(f).trouble, "Nothing is lost"));
         assert_int_equal(logged_times("warning"), 1);
-        spool_confirm(f->spool, 10); /* or, where the numbers are others, nothing */
-        await(f, calls.syncs > 0);   /* the disk gets it as usual, only sooner */
+        spool_confirm(f->spool, 1, 10); /* or, where the numbers are others, nothing */
+        await(f, calls.syncs > 0);      /* the disk gets it as usual, only sooner */
 
         mend(f);
         n = append_until_well(f, n);
@@ -471,7 +471,7 @@ static void test_spare_comes_late(void **state)
         append(f, 21, 10);
         assert_int_equal(spares(f), 2);
         calls.runtime_error = 0;
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, UINT64_MAX);
         stop(f);
 
         start(f);

@@ -234,7 +234,7 @@ static void test_model(void **state)
                 }
                 if ((random >> 34) % 8 == 0 && appended > 200) {
                         confirmed = appended - (random >> 20) % 7000 % appended;
-                        spool_confirm(f->spool, numbers[confirmed]);
+                        spool_confirm(f->spool, 1, numbers[confirmed]);
                 }
                 if ((random >> 37) % 4 == 0) {
                         for (unsigned i = 0; i < 4; i++)
@@ -323,7 +323,7 @@ static void read_beside(Fixture *f, bool ready)
                         assert_true(sample_number(&sample) > before);
                         before = sample_number(&sample);
                         if ((random >> 50) % 512 == 0)
-                                spool_confirm(f->spool, sequence - 1 - MIN(sequence - 1, UINT64_C(50)));
+                                spool_confirm(f->spool, 1, sequence - 1 - MIN(sequence - 1, UINT64_C(50)));
                 }
                 if ((random >> 51) % 2048 == 0) { /* the link failed */
                         sequence = before = 0;
@@ -333,7 +333,7 @@ static void read_beside(Fixture *f, bool ready)
         assert_true(rounds > 0);
         assert_true(stats(f).dropped > 1000);
         assert_int_equal(stats(f).damaged, 0);
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, UINT64_MAX);
         await(f, segments_in(f->state, NULL) == 0);
         assert_int_equal(stats(f).messages, 0);
 }

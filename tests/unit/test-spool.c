@@ -10,7 +10,7 @@ static void test_round_trip(void **state)
         Sample empty = {.sensor = "", .channel = "c", .data = "", .data_size = 0}, got;
 
         start(f);
-        assert_int_equal(spool_read(f->spool, 0, &sequence, &got), 0);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 0, &sequence, &got), 0);
         for (n = 1; n <= 1000; n++) {
                 sequence = append(f, n, n % 200);
                 assert_true(sequence > last);
@@ -28,7 +28,7 @@ static void test_round_trip(void **state)
                 assert_int_equal(n, wanted);
         }
         assert_int_equal(spool_append(f->spool, &empty, &sequence), 0);
-        assert_int_equal(spool_read(f->spool, sequence, &sequence, &got), 1);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, sequence, &sequence, &got), 1);
         assert_string_equal(got.sensor, "");
         assert_string_equal(got.channel, "c");
         assert_int_equal(got.data_size, 0);
@@ -83,7 +83,7 @@ static void test_confirm_is_exact(void **state)
                 assert_true(next(f, &sequence, &got));
                 if (n % 7 != 0 && n != 300)
                         continue;
-                spool_confirm(f->spool, n);
+                spool_confirm(f->spool, 1, n);
                 for (uint64_t i = n == 300 ? 295 : n - 6; i <= n; i++)
                         total -= sizes[i];
                 assert_int_equal(stats(f).messages, 300 - n);
@@ -92,15 +92,15 @@ static void test_confirm_is_exact(void **state)
         assert_int_equal(total, 0);
 
         /* Backwards and beyond the end: nothing. */
-        spool_confirm(f->spool, 5);
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, 5);
+        spool_confirm(f->spool, 1, UINT64_MAX);
         sequence = append(f, 301, 10);
         assert_int_equal(sequence, 301);
         expect(f, 301, 301);
         /* What was never read can be confirmed as well. */
         for (n = 302; n <= 400; n++)
                 append(f, n, 10);
-        spool_confirm(f->spool, 350);
+        spool_confirm(f->spool, 1, 350);
         assert_int_equal(stats(f).messages, 50);
         expect(f, 351, 400);
 }
@@ -111,14 +111,14 @@ static void append_100_confirm_30(Fixture *f, void *userdata)
         start(f);
         for (uint64_t n = 1; n <= 100; n++)
                 append(f, n, 50);
-        spool_confirm(f->spool, 30);
+        spool_confirm(f->spool, 1, 30);
 }
 
 static void confirm_all(Fixture *f, void *userdata)
 {
         (void) userdata;
         start(f);
-        spool_confirm(f->spool, UINT64_MAX);
+        spool_confirm(f->spool, 1, UINT64_MAX);
 }
 
 static void test_kill(void **state)
@@ -149,7 +149,7 @@ static void test_stop_moves_to_disk(void **state)
         start(f);
         for (n = 1; n <= 5000; n++)
                 append(f, n, 100);
-        spool_confirm(f->spool, 1000);
+        spool_confirm(f->spool, 1, 1000);
         stop(f);
         assert_int_equal(segments_in(f->runtime, NULL), 0);
         assert_true(segments_in(f->state, NULL) >= 1);
@@ -161,12 +161,12 @@ static void test_stop_moves_to_disk(void **state)
         for (; n <= 6000; n++)
                 append(f, n, 100);
         expect(f, 1001, 6000);
-        spool_confirm(f->spool, 5500);
+        spool_confirm(f->spool, 1, 5500);
         stop(f);
         start(f);
         expect(f, 5501, 6000);
         assert_int_equal(stats(f).messages, 500);
-        spool_confirm(f->spool, 6000);
+        spool_confirm(f->spool, 1, 6000);
         stop(f);
         assert_int_equal(segments_in(f->state, NULL), 0);
 }
@@ -184,9 +184,9 @@ static void test_steady_writes_nothing(void **state)
                 sequence = append(f, n, 100);
                 assert_true(sd_event_run(f->event, 1000) >= 0);
                 if (n % 50 == 0)
-                        spool_confirm(f->spool, sequence - 20);
+                        spool_confirm(f->spool, 1, sequence - 20);
         }
-        spool_confirm(f->spool, sequence);
+        spool_confirm(f->spool, 1, sequence);
         stop(f);
         assert_int_equal(calls.disk_writes, 0);
         assert_int_equal(calls.syncs, 0);
@@ -200,7 +200,7 @@ static void test_idle_sleeps(void **state)
 
         f->limits.sync_usec = 100000;
         start(f);
-        spool_confirm(f->spool, append(f, 1, 10));
+        spool_confirm(f->spool, 1, append(f, 1, 10));
         assert_true(sd_event_run(f->event, 300000) >= 0); /* the one that was set */
         assert_int_equal(sd_event_run(f->event, 500000), 0);
         append(f, 2, 10);
@@ -371,10 +371,10 @@ static void test_many(void **state)
         assert_true(!memory_is_ours() || resident_bytes() < resident + 2 * MIB);
         /* Confirming goes through all of it, segment by segment. */
         for (uint64_t sequence = 1; sequence <= total; sequence += 997) {
-                spool_confirm(f->spool, sequence);
+                spool_confirm(f->spool, 1, sequence);
                 assert_int_equal(stats(f).messages, total - sequence);
         }
-        spool_confirm(f->spool, total);
+        spool_confirm(f->spool, 1, total);
         await(f, segments_in(f->state, NULL) == 0);
 }
 
@@ -425,10 +425,10 @@ static void test_ready(void **state)
         start(f);
         n_ready = 0;
         spool_set_ready(f->spool, on_ready, NULL);
-        assert_int_equal(spool_read(f->spool, 0, &sequence, &sample), -EAGAIN);
-        assert_int_equal(spool_read(f->spool, 0, &sequence, &sample), -EAGAIN);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 0, &sequence, &sample), -EAGAIN);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 0, &sequence, &sample), -EAGAIN);
         await(f, n_ready > 0);
-        assert_int_equal(spool_read(f->spool, 0, &sequence, &sample), 1);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 0, &sequence, &sample), 1);
         for (n = total + 1; n <= total + 100; n++)
                 append(f, n, 10);
         expect(f, 1, total + 100);
@@ -437,7 +437,7 @@ static void test_ready(void **state)
         /* Confirmed while it is being fetched. */
         sequence = 100;
         assert_true(next(f, &sequence, &n));
-        spool_confirm(f->spool, total);
+        spool_confirm(f->spool, 1, total);
         expect(f, total + 1, total + 100);
         await(f, segments_in(f->state, NULL) == 0);
 }
@@ -460,7 +460,8 @@ static void test_interleaved(void **state)
                 for (unsigned i = 0; i < (random >> 56 & 15) && next(f, &sequence, &n); i++)
                         assert_int_equal(n, wanted++);
                 if ((random >> 50 & 7) == 0 && wanted > 1) {
-                        spool_confirm(f->spool, wanted - 1 - (random >> 30) % MIN(wanted - 1, UINT64_C(20)));
+                        spool_confirm(
+                                f->spool, 1, wanted - 1 - (random >> 30) % MIN(wanted - 1, UINT64_C(20)));
                         if ((random >> 20 & 3) == 0) { /* the link failed */
                                 sequence = 0;
                                 if (!next(f, &sequence, &n))
@@ -475,7 +476,7 @@ static void test_interleaved(void **state)
         while (next(f, &sequence, &n))
                 assert_int_equal(n, wanted++);
         assert_int_equal(wanted, written + 1);
-        spool_confirm(f->spool, written);
+        spool_confirm(f->spool, 1, written);
         assert_int_equal(stats(f).messages, 0);
         assert_int_equal(stats(f).bytes, 0);
         assert_int_equal(stats(f).damaged, 0);
@@ -572,7 +573,7 @@ static void test_stalled_disk(void **state)
                 slowest = MAX(slowest, clock_monotonic_usec() - began);
         }
         expect(f, 1, 3000);
-        spool_confirm(f->spool, 2000);
+        spool_confirm(f->spool, 1, 2000);
         expect(f, 2001, 3000);
         assert_true(slowest < 500000);
         assert_true(calls.is_stalled);

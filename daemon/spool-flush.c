@@ -131,7 +131,8 @@ static void forget_state(Spool *spool, uint64_t first, uint64_t last)
         size_t i = tier_find(state, first);
 
         /* What a job is appending to isn't done yet; what it rewrites may get others' names. */
-        while (!spool->trimming && i + (spool->copying > 0 ? 1U : 0U) < state->n_segments && state->segments[i].last <= last) {
+        while (!spool->trimming && i + (spool->copying > 0 ? 1U : 0U) < state->n_segments &&
+                state->segments[i].last <= last) {
                 if (spool_is_gone(spool, state, &state->segments[i]))
                         drop_state(spool, i);
                 else

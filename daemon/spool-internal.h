@@ -28,6 +28,7 @@
 
 #include <sys/types.h>
 
+#include "ranges.h"
 #include "spool-trim.h"
 #include "spool.h"
 #include "util/backoff.h"
@@ -325,13 +326,13 @@ typedef struct Cursor {
         int fd; /* state tier without a ready callback */
         Reader reader;
         bool resting;
+        uint64_t skipped_from, skipped_to; /* in between, all have outlived their ttl */
 
         Fetch fetch; /* what the disk is asked for */
         uint64_t fetch_segment;
         uint32_t fetch_offset, fetch_need, fetch_end;
         int fetch_result;
         Reader fetched;
-        uint64_t skipped_from, skipped_to; /* had outlived their ttl, all in a row; see spool_read() */
 
         ReadMark *reads; /* a ring, from first_read to next_read */
         size_t first_read, next_read;

@@ -69,7 +69,8 @@ static void head_set(Spool *spool, const ReadMark *mark)
         size_t i = tier_find(tier, mark->sequence);
         Segment *segment = i < tier->n_segments ? &tier->segments[i] : NULL;
 
-        if (!segment || segment->first != mark->segment || segment->head_last >= mark->sequence)
+        if (!segment || segment->first != mark->segment || segment->head_last >= mark->sequence ||
+                mark->end == 0)
                 return;
         /* Something before it may be needed still. */
         if (spool_reach(spool, tier == &spool->runtime ? MAX(segment->head_last, spool->moved)
@@ -201,10 +202,12 @@ void cursor_invalidate(Spool *spool, const Tier *tier)
                         cursor->tier = NULL;
                         cursor->reader.length = 0;
                 }
-                cursor->first_read = cursor->next_read;
+                for (size_t i = cursor->first_read; cursor->reads && i != cursor->next_read; i++)
+                        if (cursor->reads[i % READ_MARKS].state == (tier == &spool->state))
+                                cursor->reads[i % READ_MARKS].end = 0;
                 if (tier == &spool->state && cursor->fetch != FETCH_NONE) {
                         /* Who waits for it hears that it is there, and asks again. */
-                        cursor->fetch = FETCH_DONE;
+                        cursor->fetch = cursor->resting ? FETCH_NONE : FETCH_DONE;
                         cursor->fetch_segment = 0;
                 }
         }
@@ -251,41 +254,35 @@ static int cursor_read(
                 }
 }
 
-/* From here to there all have outlived their ttl: they aren't looked at again, nor is what is between. */
-static void skipped_note(Cursor *cursor, uint64_t from, uint64_t to)
-{
-        if (from < cursor->skipped_from || from > cursor->skipped_to + 1)
-                cursor->skipped_from = from;
-        cursor->skipped_to = to;
-}
-
-/* The first record in this segment that is worth sending. Takes *sequence past those that aren't. */
-static int read_worthy(
-        Spool *spool, SpoolLane lane, Tier *tier, size_t index, uint64_t *sequence, Record *ret)
+/* Has it outlived its ttl? Then all from the start to it aren't looked at again. */
+static bool skip(Spool *spool, SpoolLane lane, const Record *record, uint64_t start, uint64_t *sequence)
 {
         Cursor *cursor = &spool->cursors[lane];
-        int r;
 
-        while ((r = cursor_read(spool, cursor, tier, &tier->segments[index], *sequence, ret)) > 0 &&
-                spool_expires(spool, lane, ret)) {
-                skipped_note(cursor, *sequence, ret->sequence);
-                *sequence = ret->sequence + 1;
-        }
-        return r;
+        if (!spool_expires(spool, lane, record))
+                return false;
+        cursor->skipped_from = start;
+        cursor->skipped_to = record->sequence;
+        *sequence = record->sequence + 1;
+        return true;
 }
 
 int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
 {
         Tier *const tiers[] = {&spool->state, &spool->runtime};
         Cursor *cursor = &spool->cursors[lane];
+        uint64_t start; /* from there on nothing was found yet */
 
-        cursor->resting = false;
         if (spool->trimming && !spool->ready) {
                 disk_wait(spool->disk, UINT64_MAX);
                 spool_finish(spool);
         }
-        if (sequence >= cursor->skipped_from && sequence <= cursor->skipped_to)
+        cursor->resting = false;
+        start = sequence = spool_reach(spool, MAX(sequence, UINT64_C(1)) - 1) + 1;
+        if (sequence >= cursor->skipped_from && sequence <= cursor->skipped_to) {
+                start = cursor->skipped_from;
                 sequence = cursor->skipped_to + 1;
+        }
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++) {
                 Tier *tier = tiers[t];
 
@@ -295,11 +292,14 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                         Record record;
                         int r;
 
-                        /* Past what is confirmed, at best without reading it. */
-                        sequence = spool_reach(spool, MAX(sequence, UINT64_C(1)) - 1) + 1;
-                        if (tier->segments[i].last < sequence)
-                                continue;
-                        r = read_worthy(spool, lane, tier, i, &sequence, &record);
+                        do {
+                                /* Past what is confirmed, at best without reading it. */
+                                sequence = spool_reach(spool, sequence - 1) + 1;
+                                r = 0;
+                                if (tier->segments[i].last < sequence)
+                                        break;
+                                r = cursor_read(spool, cursor, tier, &tier->segments[i], sequence, &record);
+                        } while (r > 0 && skip(spool, lane, &record, start, &sequence));
                         if (r > 0) {
                                 *ret_sequence = record.sequence;
                                 *ret = record.sample;
@@ -308,7 +308,7 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                                 return r;
                 }
         }
-        if (cursor->skipped_to > 0 && cursor->skipped_to + 1 == sequence)
-                spool_confirm(spool, cursor->skipped_from, cursor->skipped_to); /* nothing else is left */
+        if (cursor->skipped_to > 0) /* there is nothing else here that would be confirmed with them */
+                spool_confirm(spool, cursor->skipped_from, cursor->skipped_to);
         return 0;
 }

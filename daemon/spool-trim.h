@@ -105,8 +105,8 @@ typedef struct Trim {
         int folders[3]; /* by place; the state tier's at PLACE_RUNTIME */
         bool young;     /* segments are open, and need neither a footer nor to be synced */
         uint32_t segment_size;
-        uint64_t floor; /* up to here nothing is living … */
-        Ranges islands; /* … nor here */
+        uint64_t floor; /* up to here nothing is living */
+        Ranges islands; /* nor in these */
         uint64_t now_msec, counted;
         uint64_t need; /* bytes on the disk that are to go; */
         uint64_t must; /* so many at any rate, if whole segments have to go for it */

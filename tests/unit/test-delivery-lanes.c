@@ -430,6 +430,10 @@ static void reconnect(Fixture *f)
         server_reads(server.got_n + roll(f->link.publishes - server.got_n + 1));
         delivery_stop(f->delivery);
         add(f, (unsigned) roll(200));
+        if (roll(4) == 0) { /* the daemon starts anew, and knows no channel */
+                delivery_free(f->delivery);
+                assert_int_equal(delivery_new(&f->delivery, f->event, &f->spool, &f->link, &f->config), 0);
+        }
         memset(&f->link, 0, sizeof(f->link));
         f->link.delivery = f->delivery;
         f->link.state = LINK_UP;
@@ -482,6 +486,10 @@ static void one_run(Fixture *f, uint64_t seed)
         f->link.congested = false;
         reconnect(f);
         f->spool.ready(f->spool.ready_userdata);
+        for (uint64_t channels = 0; channels + 1 < UINT64_C(1) << f->spool.n_channels;) { /* one of each */
+                channels |= UINT64_C(1) << strtoul(channel_of(&f->spool, f->spool.end) + 1, NULL, 10);
+                add(f, 1);
+        }
         for (steps = 0; f->spool.first < f->spool.end; steps++) {
                 assert_true(steps < 20000);
                 (void) sd_event_run(f->event, 2000);

@@ -297,6 +297,42 @@ static void test_both_from_disk(void **state)
         expect(f, 20001, 30000);
 }
 
+/* Full, while what is new goes on arriving: what is dropped, confirmed and there is all there was. */
+static void test_evicted_beside_islands(void **state)
+{
+        Fixture *f = *state;
+        uint64_t sequence = 0, n, confirmed = 0, first = 0, there = 0;
+        const uint64_t total = 20000;
+
+        f->limits.max_size = MIB;
+        f->limits.memory = 256 * KIB;
+        f->limits.sync_usec = 20000;
+        start(f);
+        for (n = 1; n <= total; n++) {
+                append(f, n, 100);
+                if (n % 100 == 0) {
+                        spool_confirm(f->spool, n - 30, n - 1);
+                        confirmed += 30;
+                        settle(f);
+                        await_disk(f);
+                }
+        }
+        assert_true(stats(f).dropped > 0);
+        while (next(f, &sequence, &n)) {
+                first = first > 0 ? first : n;
+                there++;
+        }
+        assert_int_equal(n, total);
+        assert_in_range(there, (total - first) * 7 / 10 - 100, total - first + 1);
+        /* With more islands than are remembered the numbers are not exact, but never too low. */
+        assert_true(stats(f).messages >= there);
+        assert_true(stats(f).messages <= total - first + 1);
+        assert_true(stats(f).dropped + confirmed + there >= total);
+        spool_confirm(f->spool, 1, total);
+        assert_int_equal(stats(f).messages, 0);
+        assert_int_equal(stats(f).damaged, 0);
+}
+
 /* --- against a model ---------------------------------------------------------------------------------- */
 
 #define MODEL_MAX 6000
@@ -467,6 +503,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_first_version_of_position, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_too_many_islands, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_both_from_disk, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_evicted_beside_islands, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_against_model, setup, teardown),
         };
 

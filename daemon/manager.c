@@ -101,7 +101,7 @@ static void on_clock(void *userdata)
                 manager->newest_held_msec = newest_msec;
                 sample_times_raise(manager->times, newest_msec);
         }
-        (void) manager_clock(manager, &now_usec, &ahead_usec); /* says it */
+        spool_set_clock(manager->spool, manager_clock(manager, &now_usec, &ahead_usec) == TIME_KNOWN);
         if (manager->delivery)
                 delivery_resume(manager->delivery);
         manager_counted(manager);
@@ -244,14 +244,30 @@ static const HostHandler host_handler = {
         .on_changed = on_host_changed,
 };
 
-static void on_spooled_time(const char *channel, uint64_t at_msec, void *userdata)
+static void on_spooled(const SpoolNoted *noted, void *userdata)
 {
         Manager *manager = userdata;
 
         /* Best effort: without it a time could be used twice only if the clock was set back while we were
          * away. */
-        (void) sample_times_note(manager->times, channel, at_msec);
-        timekeeper_note_time(manager->timekeeper, at_msec);
+        if (noted->boot)
+                return timekeeper_note_boot(manager->timekeeper, noted->boot, noted->at_msec, noted->messages);
+        (void) sample_times_note(manager->times, noted->channel, noted->at_msec);
+        timekeeper_note_time(manager->timekeeper, noted->at_msec);
+}
+
+static int make_spool(Manager *manager, char **ret_error)
+{
+        const Config *config = manager->config;
+        _cleanup_(freep) SpoolSensor *sensors = calloc(MAX(config->n_sensors, (size_t) 1), sizeof(*sensors));
+
+        if (!sensors)
+                return -ENOMEM;
+        for (size_t i = 0; i < config->n_sensors; i++)
+                sensors[i] =
+                        (SpoolSensor){.name = config->sensors[i].name, .policy = config->sensors[i].policy};
+        return spool_new(&manager->spool, manager->event, manager->paths->state, manager->paths->runtime,
+                &config->spool, sensors, config->n_sensors, on_spooled, manager, ret_error);
 }
 
 static int make_hosts(Manager *manager, char **ret_error)
@@ -299,8 +315,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 &manager->timekeeper, event, paths->state, &config->time, on_clock, manager, ret_error);
         if (r < 0)
                 return r;
-        r = spool_new(&manager->spool, event, paths->state, paths->runtime, &config->spool, on_spooled_time,
-                manager, ret_error);
+        r = make_spool(manager, ret_error);
         if (r < 0)
                 return r;
         r = timekeeper_begin(manager->timekeeper);
@@ -469,8 +484,7 @@ void manager_get_outlook(const Manager *manager, ManagerOutlook *ret)
 
 uint64_t manager_host_dropped(const Manager *manager, const Host *host)
 {
-        (void) manager;
-        return host_dropped(host);
+        return host_dropped(host) + spool_dropped_of(manager->spool, host_name(host));
 }
 
 size_t manager_n_hosts(const Manager *manager)

@@ -29,6 +29,7 @@ struct Disk {
         int done_fd;
         char *state_directory;
         Aside aside;
+        SpoolPolicies policies; /* its own: it may outlive the spool */
         Writer writer;
         DiskJob job;
 };
@@ -50,6 +51,8 @@ void disk_clear(Disk *disk)
         recovery_deinit(&job->recovery);
         free(job->open_error);
         free(job->remove);
+        free(job->trim.segments);
+        counts_deinit(&job->trim.dropped);
         job_init(job);
 }
 
@@ -63,6 +66,7 @@ static void disk_destroy(Disk *disk)
         closep(&disk->done_fd);
         free(disk->state_directory);
         free(disk->aside.path);
+        policies_deinit(&disk->policies);
         pthread_mutex_destroy(&disk->mutex);
         pthread_cond_destroy(&disk->changed);
         free(disk);
@@ -86,7 +90,7 @@ static int open_late(Disk *disk, DiskJob *job)
                         return r;
         }
         job->recovery.damaged += spare.damaged;
-        return channel_times_merge(&job->recovery.times, &spare.times);
+        return summary_merge(&job->recovery.summary, &spare.summary);
 }
 
 static void remove_segments(Disk *disk, const DiskJob *job)
@@ -134,6 +138,20 @@ static int fetch(Disk *disk, DiskJob *job)
         return reader_fill(&job->fetched, fd);
 }
 
+static void make_room(Disk *disk, DiskJob *job)
+{
+        Trim *trim = &job->trim;
+        Segment *last = &trim->segments[trim->n_segments - 1];
+        uint32_t size = writer_end(&disk->writer);
+
+        if (size > 0 && last->first == disk->writer.segment.first)
+                last->file_size = size;
+        trim->policies = &disk->policies;
+        trim->aside = &disk->aside;
+        trim->folders[PLACE_RUNTIME] = disk->writer.directory;
+        trim_run(trim);
+}
+
 static void run_job(Disk *disk, DiskJob *job)
 {
         if (job->open)
@@ -142,6 +160,8 @@ static void run_job(Disk *disk, DiskJob *job)
         remove_segments(disk, job);
         if (job->fetch)
                 job->fetch_result = fetch(disk, job);
+        if (job->trim.n_segments > 0)
+                make_room(disk, job);
         if (job->n_sources > 0)
                 job->result = writer_copy(&disk->writer, job);
 }
@@ -175,7 +195,8 @@ static void *disk_main(void *userdata)
         return NULL;
 }
 
-int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, const Aside *aside)
+int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, const Aside *aside,
+        const SpoolPolicies *policies)
 {
         Disk *disk = calloc(1, sizeof(*disk));
         pthread_condattr_t attributes;
@@ -192,7 +213,8 @@ int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, con
         pthread_cond_init(&disk->changed, &attributes);
         pthread_condattr_destroy(&attributes);
         job_init(&disk->job);
-        if (disk->done_fd < 0 || !disk->aside.path || !disk->state_directory) {
+        if (disk->done_fd < 0 || !disk->aside.path || !disk->state_directory ||
+                policies_init(&disk->policies, &policies->fallback, policies->sensors, policies->n) < 0) {
                 disk_destroy(disk);
                 return -ENOMEM;
         }

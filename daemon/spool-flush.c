@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What goes to the disk and when, and what goes when there is no room: makes the disk's jobs and takes their
- * results. A record is copied when it has been unconfirmed for `sync`, when a quarter of the memory is full
- * (the rest is for what comes while the disk is busy), and at a stop. Runtime segments are dropped only when
- * their records are synced, or confirmed.
+ * What goes to the disk and when: makes the disk's jobs and takes their results. A record is copied when it
+ * has been unconfirmed for `sync`, when a quarter of the memory is full (the rest is for what comes while
+ * the disk is busy), and at a stop. Runtime segments are dropped only when their records are synced, or
+ * confirmed.
  */
 
 #include <errno.h>
@@ -16,8 +16,7 @@
 #include "util/log.h"
 #include "util/text.h"
 
-#define COPY_MAX (UINT64_C(4) << 20)     /* bytes a job */
-#define EPISODE_USEC (10 * USEC_PER_SEC) /* of evicting: over when there was none for so long */
+#define COPY_MAX (UINT64_C(4) << 20) /* bytes a job */
 
 /* --- age ---------------------------------------------------------------------------------------------- */
 
@@ -106,7 +105,7 @@ static void clear_trouble(Spool *spool)
         log_notice("spool: %s can be written again", spool->state.path);
 }
 
-/* --- dropping ----------------------------------------------------------------------------------------- */
+/* --- dropping what isn't needed --------------------------------------------------------------------- */
 
 static void drop_state(Spool *spool, size_t index)
 {
@@ -131,8 +130,8 @@ static void forget_state(Spool *spool, uint64_t first, uint64_t last)
         Tier *state = &spool->state;
         size_t i = tier_find(state, first);
 
-        /* What a job is appending to isn't done yet. */
-        while (i + (spool->copying > 0 ? 1U : 0U) < state->n_segments && state->segments[i].last <= last) {
+        /* What a job is appending to isn't done yet; what it rewrites may get others' names. */
+        while (!spool->trimming && i + (spool->copying > 0 ? 1U : 0U) < state->n_segments && state->segments[i].last <= last) {
                 if (spool_is_gone(spool, state, &state->segments[i]))
                         drop_state(spool, i);
                 else
@@ -142,7 +141,7 @@ static void forget_state(Spool *spool, uint64_t first, uint64_t last)
 
 void spool_forget(Spool *spool)
 {
-        Tier *runtime = &spool->runtime, *state = &spool->state;
+        Tier *runtime = &spool->runtime;
         size_t i = 0;
 
         forget_state(spool, 0, spool->confirmed);
@@ -170,69 +169,8 @@ void spool_forget(Spool *spool)
                                   !spool_is_gone(spool, runtime, &runtime->segments[i]);
         ages_trim(spool);
 
-        if (spool->evicting && clock_monotonic_usec() - spool->evicted_usec > EPISODE_USEC &&
-                state->bytes <= spool->limits.max_size / 4 * 3 &&
-                runtime->bytes <= spool->limits.memory / 2) {
-                spool->evicting = false;
-                log_notice("spool: there is room again; %" PRIu64 " messages were dropped",
-                        spool->dropped - spool->evicting_since);
-                if (!backoff_active(&spool->backoff))
-                        clear_trouble(spool);
-        }
-}
-
-static void count_evicted(Spool *spool, const Tier *tier, uint64_t messages)
-{
-        char size[32];
-
-        if (messages == 0)
-                return;
-        if (!spool->evicting) {
-                spool->evicting = true;
-                spool->evicting_since = spool->dropped;
-                if (tier == &spool->state && backoff_active(&spool->backoff))
-                        log_warning("spool: the disk is full: the oldest messages are dropped");
-                else if (tier == &spool->state)
-                        log_warning("spool: full: the oldest messages are dropped (spool.max_size is %s)",
-                                text_format_size(size, spool->limits.max_size));
-                else if (backoff_active(&spool->backoff))
-                        log_warning(
-                                "spool: full, and the disk can't be used: the oldest messages are dropped "
-                                "(spool.memory is %s)",
-                                text_format_size(size, spool->limits.memory));
-                else
-                        log_warning("spool: messages come faster than the disk takes them: some of the "
-                                    "oldest in "
-                                    "memory are dropped (spool.memory is %s)",
-                                text_format_size(size, spool->limits.memory));
-        }
-        spool->dropped += messages;
-        spool->evicted_usec = clock_monotonic_usec();
-}
-
-static void evict_state(Spool *spool)
-{
-        uint64_t messages, bytes;
-
-        spool_living(spool, &spool->state, &spool->state.segments[0], &messages, &bytes);
-        count_evicted(spool, &spool->state, messages);
-        drop_state(spool, 0);
-}
-
-bool spool_evict_runtime(Spool *spool)
-{
-        for (size_t i = 0; i + 1 < spool->runtime.n_segments; i++) {
-                const Segment *segment = &spool->runtime.segments[i];
-                uint64_t messages, bytes;
-
-                if (segment->first <= spool->copying)
-                        continue;
-                spool_living(spool, &spool->runtime, segment, &messages, &bytes);
-                count_evicted(spool, &spool->runtime, messages);
-                spool_drop_runtime(spool, i);
-                return true;
-        }
-        return false;
+        if (spool_episode_over(spool) && !backoff_active(&spool->backoff))
+                clear_trouble(spool);
 }
 
 /* --- jobs --------------------------------------------------------------------------------------------- */
@@ -263,9 +201,7 @@ static void add_sources(Spool *spool, DiskJob *job)
         spool->copying = job->last;
 
         /* Footers, headers and the rounding to blocks come on top. */
-        bytes += bytes / 8 + 16384;
-        while (spool->state.n_segments > 0 && spool->state.bytes + bytes > spool->limits.max_size)
-                evict_state(spool);
+        spool_fill_trim(spool, job, bytes + bytes / 8 + 16384);
 }
 
 /* One at a time: what is new goes first. */
@@ -387,6 +323,7 @@ int spool_finish(Spool *spool)
         spool->copying = 0;
         if (job->open && job->result >= 0)
                 take_opened(spool, job);
+        spool_take_trim(spool, &job->trim);
         r = job->result;
         if (job->n_sources > 0) {
                 int q = take_written(spool, job);
@@ -407,7 +344,7 @@ int spool_finish(Spool *spool)
                                         : strerror(-r));
                 /* Full, by others: better lose what is oldest than what is new. */
                 if (is_full(spool) && memory_is_short(spool)) {
-                        evict_state(spool);
+                        spool->squeeze = true;
                         spool->retry_usec = 0;
                 }
         } else if (job->open || job->n_sources > 0)

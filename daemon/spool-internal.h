@@ -5,12 +5,17 @@
  * What the files of the spool share. Who does what:
  *
  *   spool-record.c   what the bytes of a segment file mean; a reader over a buffer; pure
+ *   spool-summary.c  what is in a segment, in short; the footer that says it
  *   spool-segment.c  a tier: its folder, its lock, the list of its segment files
  *   spool-recover.c  what is found in a tier, and setting damaged parts aside
  *   spool-young.c    where young records go: the runtime directory, a spare folder, memory
  *   spool-writer.c   how records get into segments of the state tier, and synced
  *   spool-disk.c     the thread that does everything slow on the state tier, one job at a time
- *   spool-flush.c    what goes to the disk and when; eviction; trouble with the disk
+ *   spool-flush.c    what goes to the disk and when; trouble with the disk
+ *   spool-policy.c   the sensors' policies, and counts by sensor; pure
+ *   spool-plan.c     what is to go when there is no room; pure
+ *   spool-trim.c     lets it go: rewrites segments
+ *   spool-evict.c    when, in which tier; what is counted and logged of it
  *   spool-read.c     the cursors, one a lane
  *   spool-open.c     opening, and how the two tiers fit together
  *   spool.c          the object: append, confirm, close
@@ -23,7 +28,7 @@
 
 #include <sys/types.h>
 
-#include "ranges.h"
+#include "spool-trim.h"
 #include "spool.h"
 #include "util/backoff.h"
 #include "util/bytes.h"
@@ -49,7 +54,12 @@
 #define RECORD_TEXT_MAX UINT8_MAX                                            /* of sensor and of channel */
 #define RECORD_MAX (RECORD_SAMPLE_SIZE + SAMPLE_BOOT_SIZE + 2 * RECORD_TEXT_MAX + SAMPLE_DATA_MAX)
 
-typedef enum RecordType { RECORD_SAMPLE = 1, RECORD_FOOTER = 2, RECORD_HELD = 3 } RecordType;
+typedef enum RecordType {
+        RECORD_SAMPLE = 1,
+        RECORD_FOOTER = 2, /* of version 1: where the records end, no more */
+        RECORD_HELD = 3,
+        RECORD_SUMMARY = 4,
+} RecordType;
 
 typedef struct Record {
         RecordType type;
@@ -59,43 +69,24 @@ typedef struct Record {
         Sample sample;       /* of a sample; its text is borrowed as well */
 } Record;
 
+static inline bool record_is_footer(const Record *record)
+{
+        return record->type == RECORD_FOOTER || record->type == RECORD_SUMMARY;
+}
+
+#define SEGMENT_FOOTER_TAIL 8 /* its size and a magic */
+
 /* Writes into out, which has room for RECORD_MAX. Its size, -EINVAL (a NUL in the data) or -EMSGSIZE. */
 int record_encode(uint8_t *out, uint64_t sequence, const Sample *sample);
 /* The record at data, which has to have a number above `after`. 0, -ENODATA (more bytes needed, see
  * ret->size), -EBADMSG (no record). */
 int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret);
+/* Fills in the header of a record whose body is there. */
+void record_finish(uint8_t *record, uint32_t size, RecordType type, uint64_t sequence);
 
 void segment_header_encode(uint8_t out[static SEGMENT_HEADER_SIZE], uint64_t first);
 /* 0, -EBADMSG (not a whole header), -EPROTONOSUPPORT (another version). */
 int segment_header_decode(const uint8_t data[static SEGMENT_HEADER_SIZE], uint64_t first);
-
-/* The newest time of each channel. */
-typedef struct ChannelTime {
-        char *channel; /* NULL: a free slot */
-        uint64_t at_msec;
-} ChannelTime;
-
-typedef struct ChannelTimes {
-        ChannelTime *slots;
-        size_t capacity, n;
-} ChannelTimes;
-
-void channel_times_deinit(ChannelTimes *times);
-int channel_times_note(ChannelTimes *times, const char *channel, uint64_t at_msec);
-int channel_times_merge(ChannelTimes *times, const ChannelTimes *other);
-
-typedef struct SegmentFooter {
-        uint64_t last;
-        uint32_t count;
-        uint32_t size; /* of the footer itself */
-} SegmentFooter;
-
-#define SEGMENT_FOOTER_TAIL 8
-void segment_footer_encode(Bytes *out, uint64_t last, uint32_t count, const ChannelTimes *times);
-/* What the last SEGMENT_FOOTER_TAIL bytes of a file say: the size of its footer, or 0: there is none. */
-uint32_t segment_footer_size(const uint8_t tail[static SEGMENT_FOOTER_TAIL]);
-/* 0, -EBADMSG, -ENOMEM. */
-int segment_footer_decode(const uint8_t *data, size_t size, SegmentFooter *ret, ChannelTimes *times);
 
 /* Goes through a segment by way of a buffer that somebody else fills. Behind a damaged part it goes on at
  * the next whole record. */
@@ -147,6 +138,7 @@ typedef struct Segment {
         uint32_t checked; /* damage before this offset has been reported */
         int fd;           /* runtime tier: open; state tier: -1 */
         Place place;      /* runtime tier */
+        bool renewed;     /* by the trim that is being taken */
 } Segment;
 
 typedef struct Tier {
@@ -207,11 +199,11 @@ typedef struct Recovery {
         uint64_t floor; /* up to here, everything is confirmed or in the other tier */
         uint64_t damaged;
         uint64_t alone; /* the highest number that names a file that was left alone */
-        ChannelTimes times;
+        Summary summary;
         /* The state tier's last segment, where it has room and isn't sealed. */
         int tail_fd;
         Segment tail;
-        ChannelTimes tail_times;
+        Summary tail_summary;
 } Recovery;
 
 #define RECOVERY_INIT(a, f) ((Recovery){.aside = (a), .floor = (f), .tail_fd = -1})
@@ -230,7 +222,7 @@ typedef struct Writer {
         Segment segment, synced;
         bool created;  /* its name isn't synced yet */
         Bytes pending; /* the last bytes of segment, not in the file yet */
-        ChannelTimes times;
+        Summary summary;
 } Writer;
 
 #define DISK_SOURCES_MAX 96
@@ -268,6 +260,8 @@ typedef struct DiskJob {
         Reader fetched;
         int fetch_result;
 
+        Trim trim; /* with segments to make room in */
+
         DiskSource sources[DISK_SOURCES_MAX]; /* are appended and synced */
         size_t n_sources;
         uint64_t skip;       /* but not what is confirmed: up to here … */
@@ -285,8 +279,16 @@ typedef struct Disk Disk;
 
 int writer_copy(Writer *writer, DiskJob *job);
 void writer_close(Writer *writer);
+/* Seals and closes the segment being written, so that it can be trimmed. How large it has become; 0: none
+ * was being written, or it could not be sealed. */
+uint32_t writer_end(Writer *writer);
+/* Puts a footer. Its size, or 0: there are too many channels, and it stays unsealed, and is read when it is
+ * opened. */
+uint32_t segment_put_footer(
+        Bytes *out, const Segment *segment, const Summary *summary, uint32_t segment_size);
 
-int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, const Aside *aside);
+int disk_new(Disk **ret, const char *state_directory, uint32_t segment_size, const Aside *aside,
+        const SpoolPolicies *policies);
 /* If a job is still under way, the thread ends by itself after it, and frees. */
 Disk *disk_free(Disk *disk);
 int disk_fd(const Disk *disk);    /* readable when a job is done */
@@ -329,6 +331,7 @@ typedef struct Cursor {
         uint32_t fetch_offset, fetch_need, fetch_end;
         int fetch_result;
         Reader fetched;
+        uint64_t skipped_from, skipped_to; /* had outlived their ttl, all in a row; see spool_read() */
 
         ReadMark *reads; /* a ring, from first_read to next_read */
         size_t first_read, next_read;
@@ -336,6 +339,7 @@ typedef struct Cursor {
 
 struct Spool {
         SpoolLimits limits;
+        SpoolPolicies policies;
         SpoolNote note;
         SpoolReady ready;
         void *note_userdata, *ready_userdata;
@@ -373,9 +377,15 @@ struct Spool {
         Backoff backoff; /* active: the disk is in trouble */
         bool stopping;
 
-        uint64_t dropped, damaged;
+        uint64_t damaged, appended_messages, appended_bytes;
+        bool clock_known;
+        uint64_t expired[SPOOL_LANES]; /* what had outlived its ttl when it was read is counted up to here */
+        SpoolCounts dropped;
+        bool trimming; /* a job changes the state tier's segments */
+        bool squeeze;  /* the disk is full before max_size is reached */
         bool evicting;
-        uint64_t evicting_since, evicted_usec; /* `dropped` at its beginning; the last time */
+        SpoolCounts evicted;   /* in this episode */
+        uint64_t evicted_usec; /* the last time */
         bool volatile_memory;
         bool exposed;                  /* some are in memory only */
         Place young_place, said_place; /* while there is runtime_trouble: as it says, and as was logged */
@@ -413,12 +423,22 @@ void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, 
 void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last);
 
 /* spool-flush.c */
-void spool_plan(Spool *spool);          /* starts what is due, or sets the timer */
-int spool_finish(Spool *spool);         /* takes the result of a job: what became of its writing */
-void spool_age(Spool *spool);           /* a record has been appended */
-void spool_forget(Spool *spool);        /* drops what isn't needed any more */
-bool spool_evict_runtime(Spool *spool); /* makes room in memory; false: nothing can go */
+void spool_plan(Spool *spool);   /* starts what is due, or sets the timer */
+int spool_finish(Spool *spool);  /* takes the result of a job: what became of its writing */
+void spool_age(Spool *spool);    /* a record has been appended */
+void spool_forget(Spool *spool); /* drops what isn't needed any more */
 void spool_set_trouble(Spool *spool, int error, const char *sentence);
+
+/* spool-evict.c */
+/* Makes room in the runtime tier, at once. false: nothing can go. */
+bool spool_evict_runtime(Spool *spool);
+/* Has the job make room in the state tier for so many bytes more, if there isn't. */
+void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes);
+void spool_take_trim(Spool *spool, Trim *trim);
+void spool_drop(Spool *spool, const char *sensor); /* counts one that was refused */
+bool spool_expires(Spool *spool, SpoolLane lane, const Record *record);
+bool spool_episode_over(Spool *spool); /* is it, just now? says so */
+void spool_episode_end(Spool *spool);
 
 /* spool-young.c */
 /* Puts the record in scratch into a young segment. 0: it survives a crash; 1: it is in memory only, as
@@ -434,6 +454,8 @@ void cursor_deinit(Cursor *cursor);
 void spool_confirm_reads(Spool *spool);
 void spool_fetched(Spool *spool, DiskJob *job); /* takes what the disk has read */
 bool spool_has_fetched(const Spool *spool);
+/* Forgets what it knows of the insides of a tier's segments, after some were renewed. */
+void cursor_invalidate(Spool *spool, const Tier *tier);
 
 /* spool-open.c */
 #define POSITION_MAX (8 + 8 + 4 + RANGES_MAX * 16 + 4)

@@ -99,16 +99,35 @@ static void position_read(Spool *spool, const Tier *tier, int fd)
 
 /* --- the two tiers ------------------------------------------------------------------------------------ */
 
+static void note_found(Spool *spool, Summary *summary)
+{
+        for (size_t i = 0; spool->note && i < summary->capacity; i++) {
+                const SummaryEntry *entry = &summary->slots[i];
+
+                if (entry->sensor && entry->at_msec > 0)
+                        spool->note(&(SpoolNoted){.sensor = entry->sensor,
+                                            .channel = entry->channel,
+                                            .at_msec = entry->at_msec,
+                                            .messages = entry->messages - entry->held},
+                                spool->note_userdata);
+        }
+        summary_sort_boots(summary);
+        for (size_t i = 0; spool->note && i < summary->n_boots; i++)
+                spool->note(&(SpoolNoted){.sensor = "",
+                                    .channel = "",
+                                    .at_msec = summary->boots[i].at_msec,
+                                    .boot = summary->boots[i].boot,
+                                    .messages = summary->boots[i].messages},
+                        spool->note_userdata);
+}
+
 void spool_take_recovery(Spool *spool, Recovery *recovery)
 {
         Writer *writer = disk_writer(spool->disk);
         Tier *state = &spool->state;
 
         spool->damaged += recovery->damaged;
-        for (size_t i = 0; spool->note && i < recovery->times.capacity; i++)
-                if (recovery->times.slots[i].channel)
-                        spool->note(recovery->times.slots[i].channel, recovery->times.slots[i].at_msec,
-                                spool->note_userdata);
+        note_found(spool, &recovery->summary);
         if (recovery->alone > 0)
                 spool->next = MAX(spool->next, recovery->alone + UNSEEN_GAP);
 
@@ -117,8 +136,8 @@ void spool_take_recovery(Spool *spool, Recovery *recovery)
         if (recovery->tail_fd >= 0 && recovery->tail.file_size < spool->state_segment_size) {
                 writer->fd = take_fd(&recovery->tail_fd);
                 writer->segment = writer->synced = recovery->tail;
-                writer->times = recovery->tail_times;
-                recovery->tail_times = (ChannelTimes){};
+                writer->summary = recovery->tail_summary;
+                recovery->tail_summary = (Summary){};
         }
 }
 
@@ -135,7 +154,8 @@ void spool_add_strays(Spool *spool, uint64_t messages)
 }
 
 /* What is in both tiers needs no copy in memory. Beyond that, all in the state tier has to be older than
- * what is only in memory; where it isn't, an earlier run did not see the state directory. */
+ * what is only in memory; where it isn't, an earlier run did not see the state directory, and its numbers
+ * are far away. Where they are near, those in between have been evicted there. */
 static void match_tiers(Spool *spool)
 {
         Tier *state = &spool->state;
@@ -147,7 +167,7 @@ static void match_tiers(Spool *spool)
 
                 /* What was confirmed was not copied. */
                 while (k = tier_find(state, alone),
-                        k < state->n_segments && state->segments[k].first <= alone)
+                        k < state->n_segments && state->segments[k].first < alone + UNSEEN_GAP)
                         alone = spool_reach(spool, state->segments[k].last) + 1;
                 if (alone > segment->last)
                         continue;
@@ -239,6 +259,14 @@ static int recover_tiers(Spool *spool)
                 (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
                 spool->next += random >> 10;
         }
+        /* Each channel and each boot is noted once. */
+        r = summary_merge(&state.summary, &runtime.summary);
+        if (r >= 0)
+                r = summary_merge(&state.summary, &spare.summary);
+        if (r < 0)
+                return r;
+        summary_deinit(&runtime.summary);
+        summary_deinit(&spare.summary);
         spool_take_recovery(spool, &state);
         spool_take_recovery(spool, &runtime);
         spool_take_recovery(spool, &spare);

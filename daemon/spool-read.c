@@ -191,6 +191,27 @@ static void cursor_enter(Cursor *cursor, const Tier *tier, const Segment *segmen
         reader_seek(&cursor->reader, segment->head, segment->head_count, segment->head_last);
 }
 
+void cursor_invalidate(Spool *spool, const Tier *tier)
+{
+        for (size_t lane = 0; lane < SPOOL_LANES; lane++) {
+                Cursor *cursor = &spool->cursors[lane];
+
+                if (cursor->tier == tier) {
+                        closep(&cursor->fd);
+                        cursor->tier = NULL;
+                        cursor->reader.length = 0;
+                }
+                cursor->first_read = cursor->next_read;
+                if (tier == &spool->state && cursor->fetch != FETCH_NONE) {
+                        /* Who waits for it hears that it is there, and asks again. */
+                        cursor->fetch = FETCH_DONE;
+                        cursor->fetch_segment = 0;
+                }
+        }
+        if (tier == &spool->state)
+                spool->n_asides = 0; /* who rewrote kept them */
+}
+
 /* 1, 0 (no such record in this segment), -EAGAIN, -errno. */
 static int cursor_read(
         Spool *spool, Cursor *cursor, const Tier *tier, Segment *segment, uint64_t sequence, Record *ret)
@@ -230,12 +251,41 @@ static int cursor_read(
                 }
 }
 
+/* From here to there all have outlived their ttl: they aren't looked at again, nor is what is between. */
+static void skipped_note(Cursor *cursor, uint64_t from, uint64_t to)
+{
+        if (from < cursor->skipped_from || from > cursor->skipped_to + 1)
+                cursor->skipped_from = from;
+        cursor->skipped_to = to;
+}
+
+/* The first record in this segment that is worth sending. Takes *sequence past those that aren't. */
+static int read_worthy(
+        Spool *spool, SpoolLane lane, Tier *tier, size_t index, uint64_t *sequence, Record *ret)
+{
+        Cursor *cursor = &spool->cursors[lane];
+        int r;
+
+        while ((r = cursor_read(spool, cursor, tier, &tier->segments[index], *sequence, ret)) > 0 &&
+                spool_expires(spool, lane, ret)) {
+                skipped_note(cursor, *sequence, ret->sequence);
+                *sequence = ret->sequence + 1;
+        }
+        return r;
+}
+
 int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_sequence, Sample *ret)
 {
         Tier *const tiers[] = {&spool->state, &spool->runtime};
         Cursor *cursor = &spool->cursors[lane];
 
         cursor->resting = false;
+        if (spool->trimming && !spool->ready) {
+                disk_wait(spool->disk, UINT64_MAX);
+                spool_finish(spool);
+        }
+        if (sequence >= cursor->skipped_from && sequence <= cursor->skipped_to)
+                sequence = cursor->skipped_to + 1;
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++) {
                 Tier *tier = tiers[t];
 
@@ -249,7 +299,7 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                         sequence = spool_reach(spool, MAX(sequence, UINT64_C(1)) - 1) + 1;
                         if (tier->segments[i].last < sequence)
                                 continue;
-                        r = cursor_read(spool, cursor, tier, &tier->segments[i], sequence, &record);
+                        r = read_worthy(spool, lane, tier, i, &sequence, &record);
                         if (r > 0) {
                                 *ret_sequence = record.sequence;
                                 *ret = record.sample;
@@ -258,5 +308,7 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                                 return r;
                 }
         }
+        if (cursor->skipped_to > 0 && cursor->skipped_to + 1 == sequence)
+                spool_confirm(spool, cursor->skipped_from, cursor->skipped_to); /* nothing else is left */
         return 0;
 }

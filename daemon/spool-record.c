@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What the bytes of a segment file mean: records, the header, the footer, and a reader that finds its way
+ * What the bytes of a segment file mean: records, the header, and a reader that finds its way
  * through damaged ones. Pure, but for filling the reader's buffer from a descriptor. All of it is input:
  * nothing is believed that its checksum doesn't cover.
  */
@@ -13,9 +13,8 @@
 #include "spool-internal.h"
 #include "util/crc32c.h"
 
-#define SEGMENT_VERSION 1
+#define SEGMENT_VERSION 2 /* 1: its footer was none to go by; such a segment is read through */
 static const char segment_magic[8] = {'P', 'L', 'U', 'G', 'D', 'S', 'E', 'G'};
-static const char footer_magic[4] = {'S', 'E', 'A', 'L'};
 
 static void put_u32(uint8_t *out, uint32_t value)
 {
@@ -45,7 +44,7 @@ static uint64_t get_u64(const uint8_t *data)
         return le64toh(value);
 }
 
-static void record_finish(uint8_t *record, uint32_t size, RecordType type, uint64_t sequence)
+void record_finish(uint8_t *record, uint32_t size, RecordType type, uint64_t sequence)
 {
         put_u32(record + 4, size);
         record[8] = (uint8_t) type;
@@ -138,7 +137,7 @@ int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret)
         if (type == RECORD_SAMPLE || type == RECORD_HELD) {
                 if (record_size < sample_size_min(type) || sequence <= after)
                         return -EBADMSG;
-        } else if (type == RECORD_FOOTER) {
+        } else if (type == RECORD_FOOTER || type == RECORD_SUMMARY) {
                 if (record_size < RECORD_HEADER_SIZE + SEGMENT_FOOTER_TAIL || sequence < after)
                         return -EBADMSG;
         } else
@@ -152,7 +151,7 @@ int record_decode(const uint8_t *data, size_t size, uint64_t after, Record *ret)
         ret->type = (RecordType) type;
         ret->sequence = sequence;
         ret->data = data;
-        return type == RECORD_FOOTER ? 0 : sample_decode(data, record_size, &ret->sample);
+        return record_is_footer(ret) ? 0 : sample_decode(data, record_size, &ret->sample);
 }
 
 void segment_header_encode(uint8_t out[static SEGMENT_HEADER_SIZE], uint64_t first)
@@ -169,128 +168,9 @@ int segment_header_decode(const uint8_t data[static SEGMENT_HEADER_SIZE], uint64
         if (memcmp(data, segment_magic, sizeof(segment_magic)) != 0 ||
                 get_u32(data + SEGMENT_HEADER_SIZE - 4) != crc32c(0, data, SEGMENT_HEADER_SIZE - 4))
                 return -EBADMSG;
-        if (get_u32(data + 8) != SEGMENT_VERSION)
+        if (get_u32(data + 8) == 0 || get_u32(data + 8) > SEGMENT_VERSION)
                 return -EPROTONOSUPPORT;
         return get_u64(data + 12) == first ? 0 : -EBADMSG;
-}
-
-void segment_footer_encode(Bytes *out, uint64_t last, uint32_t count, const ChannelTimes *times)
-{
-        size_t start = out->size;
-
-        for (size_t i = 0; i < RECORD_HEADER_SIZE; i++)
-                bytes_put_u8(out, 0);
-        bytes_put_u32(out, count);
-        for (size_t i = 0; i < times->capacity; i++)
-                if (times->slots[i].channel) {
-                        bytes_put_u64(out, times->slots[i].at_msec);
-                        bytes_put_string(out, times->slots[i].channel);
-                }
-        bytes_put_u32(out, (uint32_t) (out->size - start) + SEGMENT_FOOTER_TAIL);
-        bytes_put(out, footer_magic, sizeof(footer_magic));
-        if (!out->failed)
-                record_finish(out->data + start, (uint32_t) (out->size - start), RECORD_FOOTER, last);
-}
-
-uint32_t segment_footer_size(const uint8_t tail[static SEGMENT_FOOTER_TAIL])
-{
-        uint32_t size = get_u32(tail);
-
-        if (memcmp(tail + 4, footer_magic, sizeof(footer_magic)) != 0 ||
-                size < RECORD_HEADER_SIZE + 4 + SEGMENT_FOOTER_TAIL || size > RECORD_MAX)
-                return 0;
-        return size;
-}
-
-int segment_footer_decode(const uint8_t *data, size_t size, SegmentFooter *ret, ChannelTimes *times)
-{
-        BytesReader reader = {};
-        uint32_t count;
-        Record record;
-        int r;
-
-        if (record_decode(data, size, 0, &record) < 0 || record.type != RECORD_FOOTER ||
-                record.size != size || size < RECORD_HEADER_SIZE + 4 + SEGMENT_FOOTER_TAIL)
-                return -EBADMSG;
-        reader.data = data + RECORD_HEADER_SIZE;
-        reader.size = size - RECORD_HEADER_SIZE - SEGMENT_FOOTER_TAIL;
-        count = bytes_get_u32(&reader);
-        while (reader.size > 0) {
-                uint64_t at_msec = bytes_get_u64(&reader);
-                const char *channel = bytes_get_string(&reader);
-
-                if (reader.failed)
-                        return -EBADMSG;
-                r = channel_times_note(times, channel, at_msec);
-                if (r < 0)
-                        return r;
-        }
-        *ret = (SegmentFooter){.last = record.sequence, .count = count, .size = record.size};
-        return 0;
-}
-
-/* --- newest times by channel: open addressing -----------------------------------------------------------
- */
-
-void channel_times_deinit(ChannelTimes *times)
-{
-        for (size_t i = 0; i < times->capacity; i++)
-                free(times->slots[i].channel);
-        free(times->slots);
-        *times = (ChannelTimes){};
-}
-
-static ChannelTime *channel_times_slot(const ChannelTimes *times, const char *channel)
-{
-        size_t i = crc32c(0, channel, strlen(channel));
-
-        for (;; i++) {
-                ChannelTime *slot = &times->slots[i & (times->capacity - 1)];
-
-                if (!slot->channel || strcmp(slot->channel, channel) == 0)
-                        return slot;
-        }
-}
-
-int channel_times_note(ChannelTimes *times, const char *channel, uint64_t at_msec)
-{
-        ChannelTime *slot;
-
-        if (times->n * 2 >= times->capacity) {
-                ChannelTimes larger = {.capacity = MAX(times->capacity * 2, (size_t) 16), .n = times->n};
-
-                larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
-                if (!larger.slots)
-                        return -ENOMEM;
-                for (size_t i = 0; i < times->capacity; i++)
-                        if (times->slots[i].channel)
-                                *channel_times_slot(&larger, times->slots[i].channel) = times->slots[i];
-                free(times->slots);
-                *times = larger;
-        }
-
-        slot = channel_times_slot(times, channel);
-        if (!slot->channel) {
-                slot->channel = strdup(channel);
-                if (!slot->channel)
-                        return -ENOMEM;
-                slot->at_msec = at_msec;
-                times->n++;
-        } else
-                slot->at_msec = MAX(slot->at_msec, at_msec);
-        return 0;
-}
-
-int channel_times_merge(ChannelTimes *times, const ChannelTimes *other)
-{
-        for (size_t i = 0; i < other->capacity; i++)
-                if (other->slots[i].channel) {
-                        int r = channel_times_note(times, other->slots[i].channel, other->slots[i].at_msec);
-
-                        if (r < 0)
-                                return r;
-                }
-        return 0;
 }
 
 /* --- reader ------------------------------------------------------------------------------------------- */
@@ -345,7 +225,7 @@ ReaderResult reader_next(Reader *reader, Record *ret, uint32_t *ret_damage)
                 }
                 if (reader->damage > 0)
                         break;
-                if (record.type == RECORD_FOOTER) {
+                if (record_is_footer(&record)) {
                         reader->end = reader->offset;
                         return READER_END;
                 }

@@ -136,7 +136,7 @@ typedef struct Scan {
 } Scan;
 
 static int scan_segment(const char *path, int fd, Segment *segment, uint64_t limit, Recovery *recovery,
-        ChannelTimes *times, Scan *scan)
+        Summary *summary, Scan *scan)
 {
         Reader reader = {.end = segment->file_size};
         Record record = {};
@@ -158,7 +158,7 @@ static int scan_segment(const char *path, int fd, Segment *segment, uint64_t lim
                                 segment->head = reader.offset;
                                 segment->head_count = reader.count;
                         }
-                        r = channel_times_note(times, record.sample.channel, record.sample.at_msec);
+                        r = summary_add(summary, &record);
                         if (r < 0)
                                 break;
                 } else if (result == READER_FILL) {
@@ -196,28 +196,19 @@ static int scan_segment(const char *path, int fd, Segment *segment, uint64_t lim
 }
 
 /* A sealed segment says what is in it. */
-static bool read_footer(int fd, Segment *segment, uint64_t limit, ChannelTimes *times)
+static bool read_footer(int fd, Segment *segment, uint64_t limit, Summary *summary)
 {
-        uint8_t tail[SEGMENT_FOOTER_TAIL];
-        _cleanup_(freep) uint8_t *data = NULL;
         SegmentFooter footer;
-        uint32_t size;
 
-        if (segment->file_size < SEGMENT_HEADER_SIZE + SEGMENT_FOOTER_TAIL ||
-                pread(fd, tail, sizeof(tail), segment->file_size - sizeof(tail)) != sizeof(tail))
+        if (segment_footer_read(fd, segment->file_size, &footer, summary) < 0)
                 return false;
-        size = segment_footer_size(tail);
-        if (size == 0 || size > segment->file_size - SEGMENT_HEADER_SIZE)
+        if (footer.count == 0 || footer.last < segment->first || footer.last >= limit) {
+                summary_deinit(summary);
                 return false;
-        data = malloc(size);
-        if (!data || pread(fd, data, size, segment->file_size - size) != (ssize_t) size ||
-                segment_footer_decode(data, size, &footer, times) < 0)
-                return false;
-        if (footer.count == 0 || footer.last < segment->first || footer.last >= limit)
-                return false;
+        }
         segment->last = footer.last;
         segment->count = footer.count;
-        segment->size = segment->file_size - size;
+        segment->size = segment->file_size - footer.size;
         return true;
 }
 
@@ -244,7 +235,7 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
         uint8_t header[SEGMENT_HEADER_SIZE];
         _cleanup_(closep) int fd = -1;
         _cleanup_(freep) char *path = text_printf("%s/%s", tier->path, segment_name(name, first));
-        _cleanup_(channel_times_deinit) ChannelTimes times = {};
+        _cleanup_(summary_deinit) Summary summary = {};
         Segment segment = segment_new(first, -1);
         struct stat status;
         Scan scan = {};
@@ -274,20 +265,21 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
                 if (r < 0 && !set_aside(recovery, path, fd, &segment, 0, SEGMENT_HEADER_SIZE, false))
                         scan.incomplete = true;
 
-                scan.sealed = !keep_open && read_footer(fd, &segment, limit, &times);
+                scan.sealed = !keep_open && read_footer(fd, &segment, limit, &summary);
                 /* Confirmed in part: where that part ends takes a look. */
                 if (!scan.sealed || (recovery->floor >= first && recovery->floor < segment.last)) {
                         uint32_t file_size = segment.file_size;
 
                         segment = segment_new(first, -1);
                         segment.file_size = file_size;
-                        r = scan_segment(path, fd, &segment, limit, recovery, &times, &scan);
+                        summary_deinit(&summary);
+                        r = scan_segment(path, fd, &segment, limit, recovery, &summary, &scan);
                         if (r < 0)
                                 return r;
                 }
         } else if (segment.file_size > 0) /* made, and cut off before there was anything in it */
                 set_aside(recovery, path, fd, &segment, 0, segment.file_size, true);
-        r = channel_times_merge(&recovery->times, &times);
+        r = summary_merge(&recovery->summary, &summary);
         if (r < 0)
                 return r;
 
@@ -308,8 +300,8 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
         else if (limit == UINT64_MAX && !scan.sealed && !scan.incomplete) {
                 recovery->tail_fd = take_fd(&fd);
                 recovery->tail = segment;
-                recovery->tail_times = times;
-                times = (ChannelTimes){};
+                recovery->tail_summary = summary;
+                summary = (Summary){};
         }
         return 0;
 }
@@ -321,6 +313,21 @@ static int compare_firsts(const void *a, const void *b)
         uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
 
         return x < y ? -1 : x > y;
+}
+
+/* A trim was making it when it was interrupted: what is in it is in others yet. */
+static bool is_unfinished(const char *name)
+{
+        SegmentName segment;
+        uint64_t first;
+        size_t length = strlen(name), suffix = strlen(TRIM_SUFFIX);
+
+        if (length < suffix || length - suffix >= sizeof(segment) ||
+                strcmp(name + length - suffix, TRIM_SUFFIX) != 0)
+                return false;
+        memcpy(segment, name, length - suffix);
+        segment[length - suffix] = '\0';
+        return segment_name_parse(segment, &first) >= 0;
 }
 
 static int list_segments(const Tier *tier, uint64_t **ret, size_t *ret_n)
@@ -342,6 +349,10 @@ static int list_segments(const Tier *tier, uint64_t **ret, size_t *ret_n)
                 uint64_t first;
 
                 if (segment_name_parse(entry->d_name, &first) < 0) {
+                        if (is_unfinished(entry->d_name)) {
+                                unlinkat(tier->fd, entry->d_name, 0);
+                                continue;
+                        }
                         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
                                 strcmp(entry->d_name, POSITION_NAME) != 0 &&
                                 n_foreign++ < FOREIGN_LOGGED_MAX)
@@ -372,8 +383,8 @@ static int list_segments(const Tier *tier, uint64_t **ret, size_t *ret_n)
 void recovery_deinit(Recovery *recovery)
 {
         closep(&recovery->tail_fd);
-        channel_times_deinit(&recovery->times);
-        channel_times_deinit(&recovery->tail_times);
+        summary_deinit(&recovery->summary);
+        summary_deinit(&recovery->tail_summary);
 }
 
 int tier_is_empty(const Tier *tier)

@@ -19,7 +19,7 @@ void writer_close(Writer *writer)
 {
         closep(&writer->fd);
         bytes_clear(&writer->pending);
-        channel_times_deinit(&writer->times);
+        summary_deinit(&writer->summary);
 }
 
 static void writer_abandon(Writer *writer)
@@ -84,24 +84,47 @@ static int writer_sync(Writer *writer, DiskJob *job)
         return 0;
 }
 
+uint32_t segment_put_footer(
+        Bytes *out, const Segment *segment, const Summary *summary, uint32_t segment_size)
+{
+        uint32_t max = MIN(segment_size / 16, (uint32_t) FOOTER_MAX);
+        size_t before = out->size;
+
+        segment_footer_encode(out, segment->last, segment->count, summary);
+        if (out->failed)
+                return 0;
+        if (out->size - before > max)
+                out->size = before;
+        return (uint32_t) (out->size - before);
+}
+
 static int writer_seal(Writer *writer, DiskJob *job)
 {
-        uint32_t max = MIN(writer->segment_size / 16, (uint32_t) FOOTER_MAX);
-        size_t before = writer->pending.size, footer_size;
         int r;
 
-        segment_footer_encode(&writer->pending, writer->segment.last, writer->segment.count, &writer->times);
-        if (writer->pending.failed)
-                return -ENOMEM;
-        footer_size = writer->pending.size - before;
-        if (footer_size > max)
-                writer->pending.size = before; /* too many channels: left unsealed, and read when opened */
-        else
-                writer->segment.file_size += (uint32_t) footer_size;
+        writer->segment.file_size += segment_put_footer(
+                &writer->pending, &writer->segment, &writer->summary, writer->segment_size);
         r = writer_sync(writer, job);
         if (r >= 0)
                 writer_close(writer);
         return r;
+}
+
+uint32_t writer_end(Writer *writer)
+{
+        uint32_t size;
+
+        if (writer->fd < 0)
+                return 0;
+        writer->segment.file_size += segment_put_footer(
+                &writer->pending, &writer->segment, &writer->summary, writer->segment_size);
+        if (writer_flush(writer) < 0 || fdatasync(writer->fd) < 0) {
+                writer_abandon(writer);
+                return 0;
+        }
+        size = writer->segment.file_size;
+        writer_close(writer);
+        return size;
 }
 
 /* 1: put; 0: no, the job's list of written segments is full. */
@@ -123,7 +146,7 @@ static int writer_put(Writer *writer, DiskJob *job, const Record *record)
                         return r;
         }
         bytes_put(&writer->pending, record->data, record->size);
-        r = channel_times_note(&writer->times, record->sample.channel, record->sample.at_msec);
+        r = summary_add(&writer->summary, record);
         if (r < 0)
                 return r;
         segment->last = record->sequence;

@@ -85,10 +85,12 @@ static int append(Spool *spool, const Sample *sample, bool safe, uint64_t *ret_s
         if (r >= 0)
                 r = young_put(spool, size, safe);
         if (r < 0) {
-                spool->dropped++;
+                spool_drop(spool, sample->sensor);
                 return r;
         }
         *ret_sequence = spool->next++;
+        spool->appended_messages++;
+        spool->appended_bytes += size;
         spool_age(spool);
         return r;
 }
@@ -143,7 +145,8 @@ static int add_sources(Spool *spool, sd_event *event)
 }
 
 int spool_new(Spool **ret, sd_event *event, const char *state_directory, const char *runtime_directory,
-        const SpoolLimits *limits, SpoolNote note, void *userdata, char **ret_error)
+        const SpoolLimits *limits, const SpoolSensor *sensors, size_t n_sensors, SpoolNote note,
+        void *userdata, char **ret_error)
 {
         _cleanup_(spool_freep) Spool *spool = calloc(1, sizeof(*spool));
         SpoolStats stats;
@@ -160,6 +163,7 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
                 spool->cursors[i].fd = -1;
         spool->armed_usec = UINT64_MAX;
         spool->next = 1;
+        spool->clock_known = true;
         spool->runtime_segment_size = (uint32_t) MIN(limits->memory / 16, 16 * MIB);
         spool->state_segment_size = (uint32_t) MAX(
                 MIN(MAX(limits->max_size / 16, 64 * KIB), 4 * MIB), limits->max_size / SEGMENTS_MAX);
@@ -172,7 +176,11 @@ int spool_new(Spool **ret, sd_event *event, const char *state_directory, const c
         spool->scratch = malloc(RECORD_MAX);
         if (!spool->aside.path || !spool->state_directory || !spool->runtime_directory || !spool->scratch)
                 return -ENOMEM;
-        r = disk_new(&spool->disk, state_directory, spool->state_segment_size, &spool->aside);
+        r = policies_init(&spool->policies, &limits->policy, sensors, n_sensors);
+        if (r < 0)
+                return r;
+        r = disk_new(
+                &spool->disk, state_directory, spool->state_segment_size, &spool->aside, &spool->policies);
         if (r < 0)
                 return r;
 
@@ -219,8 +227,7 @@ static void stop(Spool *spool)
                 log_error("spool: %" PRIu64 " messages are lost: neither %s nor %s could be written", lost,
                         spool->state.path ? spool->state.path : spool->state_directory, spool->runtime.path);
         if (spool->evicting)
-                log_notice(
-                        "spool: %" PRIu64 " messages were dropped", spool->dropped - spool->evicting_since);
+                spool_episode_end(spool);
         last = spool->runtime.n_segments - 1;
         if (spool->runtime.n_segments > 0 &&
                 spool_is_gone(spool, &spool->runtime, &spool->runtime.segments[last]) &&
@@ -249,6 +256,9 @@ Spool *spool_free(Spool *spool)
         free(spool->state_directory);
         free(spool->runtime_directory);
         free(spool->aside.path);
+        policies_deinit(&spool->policies);
+        counts_deinit(&spool->dropped);
+        counts_deinit(&spool->evicted);
         free(spool->trouble);
         free(spool->runtime_trouble);
         free(spool->strays_trouble);
@@ -281,7 +291,9 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
                               : spool->runtime_trouble ? spool->runtime_trouble
                                                        : spool->strays_trouble;
         SpoolStats stats = {
-                .dropped = spool->dropped,
+                .dropped = spool->dropped.dropped,
+                .appended_messages = spool->appended_messages,
+                .appended_bytes = spool->appended_bytes,
                 .damaged = spool->damaged,
                 .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,

@@ -20,26 +20,45 @@
 typedef struct Spool Spool;
 
 typedef struct SpoolStats {
-        uint64_t messages;    /* not confirmed yet */
-        uint64_t bytes;       /* of records and headers, both tiers */
-        uint64_t dropped;     /* evicted because the spool was full, or refused; since the start */
-        uint64_t damaged;     /* records or torn tails that recovery set aside */
+        uint64_t messages; /* not confirmed yet */
+        uint64_t bytes;    /* of records and headers, both tiers */
+        uint64_t dropped;  /* evicted, refused, or had outlived their ttl; since the start */
+        uint64_t appended_messages, appended_bytes; /* as they lie in the spool; since the start */
+        uint64_t damaged;                           /* records or torn tails that recovery set aside */
         const char *trouble;  /* "" or what is wrong with the two directories, in words */
         bool volatile_memory; /* is the runtime tier memory? */
 } SpoolStats;
 
-/* Opens both tiers and recovers what is there: torn tails are cut, damaged parts set aside and logged. note
- * (may be NULL) gets the newest time of each channel that recovery came by. 0 or -errno with a sentence. */
-typedef void (*SpoolNote)(const char *channel, uint64_t at_msec, void *userdata);
+/* A sensor of the configuration. What others gave, or none, goes by the policy of the limits. */
+typedef struct SpoolSensor {
+        const char *name;
+        SpoolPolicy policy;
+} SpoolSensor;
+
+/* What recovery came by, either of two. boot NULL: the newest time of a sensor's channel. Else: so many
+ * samples are held since this boot, and its CLOCK_BOOTTIME of the latest; sensor and channel are "". Boots
+ * come last, in the order of the numbers of their first samples. Borrowed, as all of it. */
+typedef struct SpoolNoted {
+        const char *sensor, *channel;
+        uint64_t at_msec;
+        const uint8_t *boot;
+        uint64_t messages;
+} SpoolNoted;
+
+typedef void (*SpoolNote)(const SpoolNoted *noted, void *userdata);
+
+/* Opens both tiers and recovers what is there: torn tails are cut, damaged parts set aside and logged. The
+ * sensors are copied; note may be NULL. 0 or -errno with a sentence. */
 int spool_new(Spool **ret, sd_event *event, const char *state_directory, const char *runtime_directory,
-        const SpoolLimits *limits, SpoolNote note, void *userdata, char **ret_error);
+        const SpoolLimits *limits, const SpoolSensor *sensors, size_t n_sensors, SpoolNote note,
+        void *userdata, char **ret_error);
 /* Clean stop: what is unconfirmed goes to the state directory and is synced (bounded wait). */
 Spool *spool_free(Spool *spool);
 DEFINE_CLEANUP(Spool, spool_free);
 
 /* Stores a copy. 0: kill -9 does not lose it, not even at once; 1: it is in memory only, and a crash loses
  * it, as neither directory can be written (the spool tries on, stats.trouble says why); -errno: it isn't in.
- * Evicts the oldest when full. */
+ * Makes room when full: see below. */
 int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 /* The same for what somebody is promised: never 1. Where neither directory can be written it isn't in, and
  * the error tells why: -ENOSPC, -EROFS, -EACCES, ... */
@@ -73,5 +92,18 @@ void spool_confirm(Spool *spool, uint64_t first, uint64_t last);
 /* With a handful of gaps between what has arrived this is exact. Beyond that some of it is forgotten, and
  * read once more. */
 bool spool_is_confirmed(const Spool *spool, uint64_t sequence);
+
+/*
+ * Full (max_size on the disk; memory, while the disk can't be written or is too slow): first goes what has
+ * outlived its sensor's ttl; then of the lowest priority present, from those sensors that hold most, so that
+ * they come down to one level, and of each as its when_full says. The last message of each channel of a
+ * configured sensor stays as long as anything else can go. At least a sixteenth is freed at a time; room for
+ * one and a half segments (of max_size: 3/32, at most 6 MiB up to 16 GiB) is kept free for that. Counted by
+ * sensor, logged once an episode. What has outlived its ttl is never read either, and counts as dropped;
+ * samples that are held until the clock is set outlive nothing.
+ */
+uint64_t spool_dropped_of(const Spool *spool, const char *sensor); /* as in the stats */
+/* Is the clock to be trusted? Until it is, nothing outlives its ttl. It is from the beginning. */
+void spool_set_clock(Spool *spool, bool known);
 
 void spool_get_stats(const Spool *spool, SpoolStats *ret);

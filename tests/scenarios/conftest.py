@@ -91,22 +91,30 @@ class Scene:
                          f"{channel} counts to {start}", timeout)
         return self.check_counter(channel, since)
 
-    def check_counter(self, channel, since=0):
-        """Of a sim counter: everything once or more, unchanged, in order, without a gap. Returns the distinct values.
+    def check_counter(self, channel, since=0, timeout=10.0):
+        """Of a sim counter: everything once or more, unchanged, without a gap in the order of its times. Returns the
+        distinct values in that order: after an outage the newest arrive before the backlog, which is waited for.
 
         A worker that starts anew counts from 0 again."""
-        first = {}
-        for row in self.platform.arrivals(channel, since):
-            if row.id in first:
-                assert (row.at, row.data) == first[row.id], f"{row.id} came again, changed"
-            else:
-                first[row.id] = (row.at, row.data)
-        times = [at for at, _ in first.values()]
-        assert times == sorted(set(times)), f"{channel}: the times are not strictly increasing"
-        values = [int(float(data)) for _, data in first.values()]
-        for before, value in zip(values, values[1:]):
-            assert value in (before + 1, 0), f"{channel}: {value} after {before} of {values}"
-        return values
+        def distinct():
+            first = {}
+            for row in self.platform.arrivals(channel, since):
+                if row.id in first:
+                    assert (row.at, row.data) == first[row.id], f"{row.id} came again, changed"
+                else:
+                    first[row.id] = (row.at, row.data)
+            times = [at for at, _ in first.values()]
+            assert len(times) == len(set(times)), f"{channel}: a time was used twice"
+            return [int(float(data)) for _, data in sorted(first.values())]
+
+        def whole():
+            values = distinct()
+            for before, value in zip(values, values[1:]):
+                if value not in (before + 1, 0):
+                    raise LookupError(f"{channel}: {value} after {before} of {values}")
+            return values or [None]
+
+        return [value for value in harness.wait_for(whole, f"{channel} has no gaps", timeout) if value is not None]
 
 
 def sim(name, interval=0.05, channel=None, **options):

@@ -3,8 +3,8 @@
 
 /*
  * What the tests of the spool share: two directories (the runtime one in memory), samples that can be told
- * apart, and the system calls that write, pread, pwrite, fdatasync and fsync, wrapped so that a test can
- * count them, let them fail, stall, or end the process in the middle.
+ * apart, and the system calls that change files, and pread, wrapped so that a test can count them, let them
+ * fail, stall, or end the process in the middle.
  */
 
 #include <dirent.h>
@@ -47,7 +47,7 @@ static struct {
         atomic_llong read_error_from; /* offset in the file */
         atomic_bool stalled;          /* fdatasync waits */
         atomic_llong disk_bytes, disk_writes, syncs;
-        atomic_int die_at;      /* the n-th write or sync is the last: 0 never */
+        atomic_int die_at;      /* before the n-th write, sync, rename or unlink: 0 never */
         atomic_int die_half;    /* and writes only half before */
         atomic_bool is_stalled; /* somebody waits */
 } calls;
@@ -151,8 +151,24 @@ int fdatasync(int fd)
 
 int fsync(int fd)
 {
+        if (dies_now())
+                kill(getpid(), SIGKILL);
         (void) fd;
         return 0;
+}
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+        if (dies_now())
+                kill(getpid(), SIGKILL);
+        return (int) syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
+}
+
+int unlinkat(int fd, const char *name, int flags)
+{
+        if (dies_now())
+                kill(getpid(), SIGKILL);
+        return (int) syscall(SYS_unlinkat, fd, name, flags);
 }
 
 /* --- log ---------------------------------------------------------------------------------------------- */
@@ -183,6 +199,8 @@ typedef struct Fixture {
         sd_event *event;
         Spool *spool;
         SpoolLimits limits;
+        SpoolSensor sensors[8];
+        size_t n_sensors;
 } Fixture;
 
 static void remove_tree(const char *path)
@@ -246,7 +264,8 @@ static _unused_ int teardown(void **state)
 static _unused_ void start_noting(Fixture *f, SpoolNote note, void *userdata)
 {
         _cleanup_(freep) char *error = NULL;
-        int r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, note, userdata, &error);
+        int r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, f->sensors, f->n_sensors,
+                note, userdata, &error);
 
         if (r < 0)
                 print_error("spool_new: %s: %s\n", strerror(-r), error);
@@ -331,6 +350,19 @@ static _unused_ bool sample_is_whole(const Sample *sample)
                memcmp(made->data, sample->data, sample->data_size) == 0;
 }
 
+/* The same, of a sensor and a channel of one's choice. */
+static _unused_ uint64_t append_of(
+        Fixture *f, const char *sensor, const char *channel, uint64_t n, size_t padding)
+{
+        Sample sample = *sample_make(n, padding);
+        uint64_t sequence = 0;
+
+        sample.sensor = sensor;
+        sample.channel = channel;
+        assert_int_equal(spool_append(f->spool, &sample, &sequence), 0);
+        return sequence;
+}
+
 static _unused_ uint64_t append(Fixture *f, uint64_t n, size_t padding)
 {
         uint64_t sequence = 0;
@@ -340,13 +372,12 @@ static _unused_ uint64_t append(Fixture *f, uint64_t n, size_t padding)
 }
 
 /* The next record from *sequence on, waiting for the disk where it has to. false: none. */
-static _unused_ bool next_in(Fixture *f, SpoolLane lane, uint64_t *sequence, uint64_t *ret_n)
+static _unused_ bool next_sample_in(Fixture *f, SpoolLane lane, uint64_t *sequence, Sample *ret)
 {
         uint64_t until = clock_monotonic_usec() + 10 * USEC_PER_SEC, found = 0;
-        Sample sample;
         int r;
 
-        while ((r = spool_read(f->spool, lane, *sequence, &found, &sample)) == -EAGAIN) {
+        while ((r = spool_read(f->spool, lane, *sequence, &found, ret)) == -EAGAIN) {
                 assert_true(clock_monotonic_usec() < until);
                 assert_true(sd_event_run(f->event, 1000000) >= 0);
         }
@@ -354,9 +385,23 @@ static _unused_ bool next_in(Fixture *f, SpoolLane lane, uint64_t *sequence, uin
         if (r == 0)
                 return false;
         assert_true(found >= *sequence);
+        *sequence = found + 1;
+        return true;
+}
+
+static _unused_ bool next_sample(Fixture *f, uint64_t *sequence, Sample *ret)
+{
+        return next_sample_in(f, SPOOL_BACKLOG, sequence, ret);
+}
+
+static _unused_ bool next_in(Fixture *f, SpoolLane lane, uint64_t *sequence, uint64_t *ret_n)
+{
+        Sample sample;
+
+        if (!next_sample_in(f, lane, sequence, &sample))
+                return false;
         assert_true(sample_is_whole(&sample));
         *ret_n = sample_number(&sample);
-        *sequence = found + 1;
         return true;
 }
 
@@ -375,6 +420,18 @@ static _unused_ void expect(Fixture *f, uint64_t first, uint64_t last)
                 wanted++;
         }
         assert_int_equal(wanted, last + 1);
+}
+
+/* What was evicted is of several sensors, and doesn't end at one number: holds that all that should be there
+ * is, in order and up to the last. */
+static _unused_ void expect_most(Fixture *f, uint64_t last)
+{
+        uint64_t sequence = 0, n = 0, before = 0, count = 0;
+
+        for (; next(f, &sequence, &n); before = n, count++)
+                assert_true(n > before);
+        assert_int_equal(before, last);
+        assert_int_equal(count, stats(f).messages);
 }
 
 /* --- files -------------------------------------------------------------------------------------------- */

@@ -601,8 +601,8 @@ static void test_both_unusable(void **state)
 
         file_put(f->runtime, "in the way", 10);
         file_put(f->state, "in the way", 10);
-        assert_true(
-                spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, NULL, &error) < 0);
+        assert_true(spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL,
+                            &error) < 0);
         assert_null(f->spool);
         assert_non_null(strstr(error, f->state));
         assert_non_null(strstr(error, f->runtime));
@@ -785,12 +785,12 @@ static void test_disk_never_works(void **state)
         assert_true(bytes <= 256 * KIB);
         assert_true(stats(f).dropped > 0);
         assert_int_equal(stats(f).messages + stats(f).dropped, 10000);
-        assert_int_equal(logged_times("the oldest messages are dropped"), 1);
-        expect(f, stats(f).dropped + 1, 10000);
+        assert_int_equal(logged_times("messages are dropped: the oldest of "), 1);
+        expect_most(f, 10000);
         stop(f);
         start(f);
         assert_true(stats(f).messages > 1000);
-        expect(f, 10001 - stats(f).messages, 10000);
+        expect_most(f, 10000);
 }
 
 /* /run is full: the state directory takes over, and the disk gets it soon. */
@@ -910,8 +910,7 @@ static void full_and_read_only(Fixture *f, void *userdata)
         if (!strstr(stats(f).trouble, strerror(ENOSPC)) && logged_times(strerror(ENOSPC)) == 0)
                 return;
         *result = 3;
-        if (logged_times("the disk is full: the oldest messages are dropped") != 1 ||
-                logged_times("warning") > 3)
+        if (logged_times("the disk is full: messages are dropped") != 1 || logged_times("warning") > 3)
                 return;
         if (stats(f).messages + stats(f).dropped != 10000)
                 return;

@@ -265,7 +265,7 @@ static void test_memory_is_bounded(void **state)
 static void test_full(void **state)
 {
         Fixture *f = *state;
-        uint64_t bytes, sequence = 0, n, most = 0;
+        uint64_t bytes, n, most = 0;
 
         f->limits.max_size = MIB;
         f->limits.memory = 256 * KIB;
@@ -283,10 +283,8 @@ static void test_full(void **state)
         assert_true(stats(f).dropped > 0);
         assert_int_equal(stats(f).messages + stats(f).dropped, 30000);
         assert_int_equal(
-                logged_times("full: the oldest messages are dropped (spool.max_size is 1.0 MiB)"), 1);
-        assert_true(next(f, &sequence, &n));
-        assert_int_equal(n, stats(f).dropped + 1);
-        expect(f, n, 30000);
+                logged_times("full (spool.max_size is 1.0 MiB): messages are dropped: the oldest of "), 1);
+        expect_most(f, 30000);
         n = stats(f).dropped;
         stop(f);
         segments_in(f->state, &bytes);
@@ -296,7 +294,7 @@ static void test_full(void **state)
         /* The same after a start. */
         start(f);
         assert_true(stats(f).messages <= 30000 - n);
-        expect(f, 30001 - stats(f).messages, 30000);
+        expect_most(f, 30000);
 }
 
 #if defined(__has_feature)
@@ -329,15 +327,13 @@ static uint64_t resident_bytes(void)
         return resident * (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
-static void note_newest(const char *channel, uint64_t at_msec, void *userdata)
+static void note_newest(const SpoolNoted *noted, void *userdata)
 {
         uint64_t *newest = userdata;
 
         for (uint64_t n = 0; n < 5; n++)
-                if (strcmp(channel, sample_make(n, 0)->channel) == 0) {
-                        assert_int_equal(newest[n], 0); /* once each */
-                        newest[n] = at_msec;
-                }
+                if (strcmp(noted->channel, sample_make(n, 0)->channel) == 0)
+                        newest[n] = MAX(newest[n], noted->at_msec);
 }
 
 /* 300,000 records: memory as with ten, and opened without reading them; the newest times all the same. */
@@ -496,12 +492,14 @@ static void test_lock(void **state)
         start(f);
         snprintf(other, sizeof(other), "%s/other", f->base);
         assert_int_equal(
-                spool_new(&second, f->event, f->state, other, &f->limits, NULL, NULL, &error), -EBUSY);
+                spool_new(&second, f->event, f->state, other, &f->limits, NULL, 0, NULL, NULL, &error),
+                -EBUSY);
         assert_null(second);
         assert_non_null(strstr(error, f->state));
         free(TAKE_PTR(error));
         assert_int_equal(
-                spool_new(&second, f->event, other, f->runtime, &f->limits, NULL, NULL, &error), -EBUSY);
+                spool_new(&second, f->event, other, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error),
+                -EBUSY);
         assert_non_null(strstr(error, f->runtime));
         free(TAKE_PTR(error));
 
@@ -511,8 +509,8 @@ static void test_lock(void **state)
                 sd_event *event = NULL;
 
                 sd_event_new(&event);
-                if (spool_new(&second, event, f->state, f->runtime, &f->limits, NULL, NULL, &error) !=
-                        -EBUSY)
+                if (spool_new(&second, event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL,
+                            &error) != -EBUSY)
                         _exit(1);
                 /* /proc/locks can't always tell, on a file system that has device numbers of its own. */
                 _exit(strstr(error, "Another plugd") && (strstr(error, pid) || !strstr(error, "pid")) ? 0
@@ -607,7 +605,8 @@ static void test_stop_with_stalled_disk(void **state)
         for (int r = -EBUSY; r == -EBUSY;) { /* and with it the lock */
                 _cleanup_(freep) char *error = NULL;
 
-                r = spool_new(&f->spool, f->event, f->state, f->runtime, &f->limits, NULL, NULL, &error);
+                r = spool_new(
+                        &f->spool, f->event, f->state, f->runtime, &f->limits, NULL, 0, NULL, NULL, &error);
                 assert_true(r == 0 || r == -EBUSY);
                 assert_true(clock_monotonic_usec() - began < 10 * USEC_PER_SEC);
         }

@@ -2,8 +2,8 @@
 
 /*
  * Another time, another boot: preloaded into the daemon by tests (LD_PRELOAD), as a seam that the daemon
- * itself doesn't have. The file that FAKE_CLOCK names says how far CLOCK_REALTIME and CLOCK_BOOTTIME are off,
- * in µs, whether the clock counts as synchronised, and which boot this is ("": the true one). It may be
+ * itself doesn't have. The file that FAKE_CLOCK names says how far CLOCK_REALTIME and CLOCK_BOOTTIME are
+ * off, in µs, whether the clock counts as synchronised, and which boot this is ("": the true one). It may be
  * changed at any time; unlike with a clock that is really set, no timer is cancelled then.
  */
 

@@ -651,6 +651,14 @@ static void test_boots_from_one_that_is_known(void **state)
         assert_int_equal(at(f, 0), given);
         assert_int_equal(at(f, 2), NOW / MSEC);
         assert_int_equal(at(f, 3), (NOW + 100 * HOUR - 10 * SEC) / MSEC);
+
+        /* And one before them, which was not seen until now. */
+        memmove(f->spooled + 1, f->spooled, f->n_spooled++ * sizeof(*f->spooled));
+        memset(f->spooled[0].boot, 0x55, SAMPLE_BOOT_SIZE);
+        f->spooled[0].at_msec = 20000;
+        start(f);
+        assert_int_equal(at(f, 0), given - 10000);
+        assert_int_equal(at(f, 1), given);
 }
 
 static void test_boots_after_a_damaged_file(void **state)

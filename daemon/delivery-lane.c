@@ -222,7 +222,7 @@ uint64_t lanes_due_usec(const Delivery *delivery)
                 delivery->lanes[SPOOL_BACKLOG].timeless || has_tokens(delivery))
                 return UINT64_MAX;
         wait = (1 - delivery->tokens) / delivery->config.drain_rate * (double) USEC_PER_SEC;
-        return delivery->tokens_usec + (uint64_t) wait + 1;
+        return delivery->tokens_usec + (uint64_t) MIN(wait, 3600.0 * (double) USEC_PER_SEC) + 1;
 }
 
 /* --- lanes --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from proxy import Proxy
 SHORT_SECONDS, FULL_SECONDS = 90, 3600
 # A heap creeps up to its size for a while, and tables of the daemon's take their pages one by one: by some 50 KiB from the
 # first third to the last. In the short form, with some 15 outages between the middles of the two, the allocator gives back
-# what is free, so that a leak of 3 kB an outage is seen; the long form, with some 600, sees one of 150 bytes.
+# what is free, so that a leak of 5 kB an outage is seen; the long form, with some 600, sees one of 150 bytes.
 GROWTH_KIB = 88
 SHARP = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "4096", "MALLOC_TOP_PAD_": "4096", "MALLOC_MMAP_THRESHOLD_": "16384"}
 # The spool keeps its young segments open, sometimes one more, sometimes one less.

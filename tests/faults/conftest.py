@@ -35,6 +35,7 @@ FORMAT = "{:<58} {:>8} {:>5} {:>7} {:>8} {:>8}"
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the long form: every call, 200 kills, an hour of outages")
     parser.addoption("--seconds", type=int, default=None, help="how long the soak takes (90, in full 3600)")
+    parser.addoption("--call", type=int, default=None, help="strike at this call of the spool only")
     parser.addoption("--seed", type=int, default=None, help="repeats the random choices of an earlier run")
 
 

@@ -98,6 +98,7 @@ class Load:
     def _written(self, counter, pid):
         for path in (self.gateway.folder / "written").glob(f"{counter}.{pid}.*"):
             data = path.read_bytes()
+            path.unlink()   # pids come again
             yield tuple(int.from_bytes(data[at:at + 8], "little") for at in (0, 8, 16))
 
     def finish(self, timeout=120):

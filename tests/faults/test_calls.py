@@ -43,7 +43,7 @@ class Script:
                                                f"{self.gateway.state}/damaged:{self.gateway.runtime}/spool"}
         if fault:
             self.faulty["PLUGD_CALLS_FAULT"] = fault
-        self.published, self.tried, self.refused, self.deaths = {}, [], [], 0
+        self.published, self.tried, self.refused, self.deaths, self.more_starts = {}, [], [], 0, 0
         self.caller = None
 
     def start(self, faulty=False):
@@ -135,6 +135,11 @@ class Script:
         self.start()
         self.publish([3])
         self.go_online()
+        if "sent after the next start" in self.get("SpoolTrouble"):
+            # Files that could not be removed: the spool takes what is beside them for another's. It says so, and means it.
+            self.more_starts += 1
+            assert self.gateway.stop() == 0
+            self.start()
         self.until(self.all_there, "all has arrived")
         assert self.none_dropped()
         assert self.gateway.stop() == 0
@@ -199,7 +204,7 @@ def place(make_scene):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_fault_at_a_call(place, mode, full, rng, figure):
+def test_a_fault_at_a_call(request, place, mode, full, rng, figure):
     scene, proxy = place
     calls = plain_calls(scene, proxy)
     kinds = {}
@@ -208,12 +213,15 @@ def test_a_fault_at_a_call(place, mode, full, rng, figure):
     # Calls that can't be torn or short are "before", or nothing.
     kinds = [numbers for (call, *_), numbers in kinds.items() if mode not in ("torn", "short") or "write" in call]
     chosen = range(1, len(calls) + 1)
-    if not full:
+    only = request.config.getoption("call")
+    if only:
+        chosen = [only]
+    elif not full:
         # One of each kind of call in each folder, and others, up to SHORT.
         some = [rng.choice(numbers) for numbers in rng.sample(kinds, min(len(kinds), SHORT))]
         others = sorted({number for numbers in kinds for number in numbers} - set(some))
         chosen = sorted(some + rng.sample(others, SHORT - len(some)))
-    messages = again = struck = deaths = refused = 0
+    messages = again = struck = deaths = refused = starts = 0
     for index, number in enumerate(chosen, 1):
         script = Script(scene, proxy, index, f"{number} {mode}")
         try:
@@ -224,9 +232,10 @@ def test_a_fault_at_a_call(place, mode, full, rng, figure):
             raise AssertionError(f"{mode} at call {number} ({' '.join(done[number - 1] if len(done) >= number else ['not reached'])}): {error}\n"
                                  f"{script.gateway.log[-3000:]}") from error
         messages, again, deaths, refused = messages + found, again + copies, deaths + script.deaths, refused + len(script.refused)
+        starts += script.more_starts
         struck += len(script.calls()) >= number
         script.gateway.cleanup()
         script.caller.close()
     assert struck > len(chosen) / 2 and deaths == (struck if mode in KILLS else 0)
-    note = f"; {refused} refused" if refused else ""
+    note = (f"; {refused} refused" if refused else "") + (f"; {starts} needed one more start" if starts else "")
     figure(FORMAT.format(f"{MODES[mode]} ({mode}) at {len(chosen)} of {len(calls)} calls of the spool{note}", messages, 0, again, "-", "-"))

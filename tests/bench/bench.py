@@ -189,7 +189,7 @@ class Bench:
     def __init__(self, folder, runs, quick):
         self.folder, self.runs, self.quick = folder, runs, quick
         self.memory = folder / "memory"
-        self.spools = {}
+        self.spools, self.folders = {}, 0
         self.stack = contextlib.ExitStack()
         self.memory.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50%,mode=0755", "tmpfs", str(self.memory)], check=True)
@@ -204,8 +204,8 @@ class Bench:
     # --- what a row needs -------------------------------------------------------------------------------------------
 
     def make_folder(self, stack, where=None):
-        number = self.counter = getattr(self, "counter", 0) + 1
-        path = (where or self.folder) / f"f{number}"
+        self.folders += 1
+        path = (where or self.folder) / f"f{self.folders}"
         path.mkdir()
         stack.callback(shutil.rmtree, path, ignore_errors=True)
         return path

@@ -181,8 +181,10 @@ static void receive(Subscriber *subscriber)
         int64_t now = now_usec();
         size_t done = 0, taken;
 
+        if (n <= 0 && subscriber->serving)
+                exit(0);
         if (n <= 0)
-                fail("the other side has gone");
+                fail("the server has gone");
         subscriber->size += (size_t) n;
         while (done < subscriber->size) {
                 taken = take_packet(subscriber, subscriber->buffer + done, subscriber->size - done, now);

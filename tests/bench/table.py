@@ -9,9 +9,10 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
-from bench import Bench
+from bench import Bench, Line
 
 ROWS = ("drain", "flood", "memory", "sensors", "disk", "start", "latency")
 HEADS = ("work", "plugd", "beside", "ratio", "to reach", "verdict")
@@ -43,14 +44,12 @@ def measure(bench, names):
         try:
             lines += importlib.import_module(name).rows(bench)
         except Exception as error:  # one row's trouble doesn't cost the others
-            lines.append(_failed(name, error))
+            lines.append(not_measured(name, error))
         print(f"   {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return lines, loads
 
 
-def _failed(name, error):
-    import traceback
-    from bench import Line
+def not_measured(name, error):
     traceback.print_exception(error)
     return Line(f"{name}: not measured", str(error).splitlines()[0][:100] if str(error) else type(error).__name__, good=False)
 

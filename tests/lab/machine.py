@@ -44,6 +44,10 @@ class LabError(Exception):
     """The lab itself is at fault, not what is tested in it."""
 
 
+class GuestHung(LabError):
+    """The guest's kernel says that its timer has stopped."""
+
+
 class CommandError(AssertionError):
     """A command in the guest has failed."""
 
@@ -179,6 +183,13 @@ class Machine:
 
     def power_on(self, state=None):
         """On the machine's own disk: boots, unless a saved state is given. Returns when ssh answers."""
+        try:
+            return self._power_on(state)
+        except GuestHung as error:
+            print(f"lab: {error}: once more", file=sys.stderr)
+            return self._power_on(state)
+
+    def _power_on(self, state):
         for name in ("monitor", "ssh"):
             (self.folder / name).unlink(missing_ok=True)
         with open(self.folder / "qemu.log", "ab") as log:
@@ -202,6 +213,9 @@ class Machine:
     def _alive(self):
         if self._qemu.poll() is not None:
             raise LabError(f"QEMU has ended (status {self._qemu.returncode}): {(self.folder / 'qemu.log').read_text()[-1000:]}")
+        # Where the host was busy when the kernel measured its timers, an emulated processor's may never come.
+        if self.console().count("timer wakeup didn't happen") > 1:
+            raise GuestHung("the guest's timer has stopped")
         return True
 
     def _complain(self):

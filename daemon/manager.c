@@ -251,7 +251,8 @@ static void on_spooled(const SpoolNoted *noted, void *userdata)
         /* Best effort: without it a time could be used twice only if the clock was set back while we were
          * away. */
         if (noted->boot)
-                return timekeeper_note_boot(manager->timekeeper, noted->boot, noted->at_msec, noted->messages);
+                return timekeeper_note_boot(
+                        manager->timekeeper, noted->boot, noted->at_msec, noted->messages);
         (void) sample_times_note(manager->times, noted->channel, noted->at_msec);
         timekeeper_note_time(manager->timekeeper, noted->at_msec);
 }

@@ -65,6 +65,7 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static int (*real_fsync)(int), (*real_fdatasync)(int), (*real_ftruncate)(int, off_t);
 static int (*real_unlink)(const char *), (*real_unlinkat)(int, const char *, int);
 static int (*real_rename)(const char *, const char *);
+static int (*real_renameat)(int, const char *, int, const char *);
 static int (*real_openat)(int, const char *, int, ...);
 
 EXPORT ssize_t write(int fd, const void *data, size_t size);
@@ -75,6 +76,7 @@ EXPORT int ftruncate(int fd, off_t size);
 EXPORT int unlink(const char *path);
 EXPORT int unlinkat(int folder, const char *name, int flags);
 EXPORT int rename(const char *from, const char *to);
+EXPORT int renameat(int from_folder, const char *from, int folder, const char *to);
 EXPORT int openat(int folder, const char *name, int flags, ...);
 
 static void read_fault(const char *text)
@@ -105,6 +107,7 @@ __attribute__((constructor)) static void begin(void)
         *(void **) &real_unlink = dlsym(RTLD_NEXT, "unlink");
         *(void **) &real_unlinkat = dlsym(RTLD_NEXT, "unlinkat");
         *(void **) &real_rename = dlsym(RTLD_NEXT, "rename");
+        *(void **) &real_renameat = dlsym(RTLD_NEXT, "renameat");
         *(void **) &real_openat = dlsym(RTLD_NEXT, "openat64");
         list = list ? strdup(list) : NULL;
         for (char *path = list ? strtok_r(list, ":", &rest) : NULL; path && n_folders < FOLDERS_MAX;
@@ -275,6 +278,15 @@ int rename(const char *from, const char *to)
 {
         Strike now = judge_at("rename", AT_FDCWD, to);
         int r = now.mode == FAIL ? -1 : real_rename(from, to);
+
+        end(now);
+        return r;
+}
+
+int renameat(int from_folder, const char *from, int folder, const char *to)
+{
+        Strike now = judge_at("renameat", folder, to);
+        int r = now.mode == FAIL ? -1 : real_renameat(from_folder, from, folder, to);
 
         end(now);
         return r;

@@ -24,7 +24,7 @@ MODES = {**dict.fromkeys(KILLS, "kill -9"), **dict.fromkeys(FAILURES, "failing")
 # What changes files, and calls.c doesn't know. The others are for other files: credentials, logs.
 UNKNOWN = {"pwritev", "pwritev64", "writev", "pwritev2", "pwritev64v2", "copy_file_range", "sendfile", "sendfile64", "linkat", "link",
            "fallocate", "fallocate64", "posix_fallocate", "posix_fallocate64", "truncate", "truncate64", "syncfs", "sync_file_range",
-           "renameat2", "splice"}
+           "splice"}
 SHORT = 6     # calls in the short form
 
 

@@ -64,7 +64,7 @@ def arrived(platform):
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost(lan, platform, full, figure, name):
     platform.wait_arrivals(10, channel=COUNTER["channel"], timeout=30)
-    logins = platform.count("events", kind="connect")
+    connections = platform.count("events", kind="connect")
     first = sensor(lan, COUNTER["name"])["Samples"]
     began = float(lan.out(f"tc qdisc add dev lan0 root netem limit 10000 {FAULTS[name]} && tc -n server qdisc add dev lan1 root netem limit 10000 {FAULTS[name]} && "
                           "date +%s.%N"))
@@ -86,5 +86,5 @@ def test_nothing_is_lost(lan, platform, full, figure, name):
     wait_for(lambda: missing <= set(arrived(platform)[0]), "no gap is left", 60, 0.5)
     assert status(lan)["Dropped"] == 0
     recovered = max([found[value].time_us / 1e6 for value in range(last)])
-    figure(f"netem, {name}, both ways for {ended - began:.0f} s: {last - first} messages, 0 lost, {copies} sent again, {platform.count('events', kind='login') - logins} "
+    figure(f"netem, {name}, both ways for {ended - began:.0f} s: {last - first} messages, 0 lost, {copies} sent again, {platform.count('events', kind='connect') - connections} "
            f"connections more; {dropped} of {sent + dropped} packets dropped; {waiting} were waiting at its end, all there {max(recovered - ended, 0):.1f} s later")

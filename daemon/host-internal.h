@@ -63,6 +63,7 @@ struct Host {
         sd_event_source *child, *wire_source, *errors_source;
         Bytes in, out; /* of the wire */
         bool wire_paused, errors_paused;
+        bool too_much; /* who takes its samples can't keep up */
         HostEnding ending;
         char *why;                                      /* we ended it: why; NULL: it ended by itself */
         uint64_t deadline_usec;                         /* of what ending waits for */

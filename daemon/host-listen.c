@@ -151,6 +151,7 @@ static char *format_value(const struct plugd_value *value, const char **ret_why)
 static void hand_on(Host *host, HostChannel *channel, char *data, size_t size, uint64_t taken_usec)
 {
         uint64_t now_usec = clock_boottime_usec();
+        int r;
 
         taken_usec = MIN(taken_usec, now_usec); /* none is taken in the future */
         free(channel->value);
@@ -159,8 +160,10 @@ static void hand_on(Host *host, HostChannel *channel, char *data, size_t size, u
         if (host->troubles[HOST_TROUBLE_VALUE] && channel == host->channels + host->refused_channel)
                 host_set_error(host, HOST_TROUBLE_VALUE, NULL);
         host->samples++;
-        if (host->handler->on_sample(host, channel->name, data, size, taken_usec, host->userdata) < 0)
+        r = host->handler->on_sample(host, channel->name, data, size, taken_usec, host->userdata);
+        if (r < 0)
                 host->samples--;
+        host->too_much = r > 0;
 }
 
 /* 1: handed on; 0: dropped; -EBADMSG. */
@@ -385,13 +388,17 @@ static int read_some(Host *host)
 int host_listen(Host *host)
 {
         uint64_t dropped = host->flood.n;
-        int r = read_some(host);
+        int r;
+
+        host->too_much = false;
+        r = read_some(host);
 
         if (r == -ENOMEM)
                 host_kill(host, text_printf("out of memory for what its worker says"));
         if (r == -EPIPE)
                 return r;
-        if (host->ending == HOST_NOT_ENDING && (host->flood.n > dropped || r > OTHER_FRAMES_MAX))
+        if (host->ending == HOST_NOT_ENDING &&
+                (host->flood.n > dropped || r > OTHER_FRAMES_MAX || host->too_much))
                 host_pause(host, &host->wire_paused);
         return 0;
 }

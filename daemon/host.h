@@ -40,8 +40,8 @@ typedef struct HostChannel {
 } HostChannel;
 
 typedef struct HostHandler {
-        /* A sample, checked, within the rate limit. taken_usec: CLOCK_BOOTTIME. 0, or -errno: it was
-         * dropped. */
+        /* A sample, checked, within the rate limit. taken_usec: CLOCK_BOOTTIME. 0; 1: taken, but it is too
+         * much for the moment: the worker is kept waiting a little; or -errno: it was dropped. */
         int (*on_sample)(Host *host, const char *channel, const char *data, size_t size, uint64_t taken_usec,
                 void *userdata);
         /* Something else than values and counters changed: state, error, restarts, interval, channels. */

@@ -214,7 +214,7 @@ static int on_sample(
                 if (o->observer && o->observer->on_host_sampled)
                         o->observer->on_host_sampled(host, o->userdata);
         }
-        return 0;
+        return spool_is_pressed(manager->spool);
 }
 
 static bool all_stopped(const Manager *manager)

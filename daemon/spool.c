@@ -105,6 +105,12 @@ int spool_append_safe(Spool *spool, const Sample *sample, uint64_t *ret_sequence
         return append(spool, sample, true, ret_sequence);
 }
 
+bool spool_is_pressed(const Spool *spool)
+{
+        return spool->copying > 0 && !backoff_active(&spool->backoff) &&
+               spool->runtime.bytes > spool->limits.memory / 4 * 3;
+}
+
 /* --- opening ------------------------------------------------------------------------------------------ */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)

@@ -63,6 +63,9 @@ int spool_append(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
 /* The same for what somebody is promised: never 1. Where neither directory can be written it isn't in, and
  * the error tells why: -ENOSPC, -EROFS, -EACCES, ... */
 int spool_append_safe(Spool *spool, const Sample *sample, uint64_t *ret_sequence);
+/* Is the memory nearly full of what the disk is about to take? Who can wait a moment should: else what is in
+ * it will have to make room. */
+bool spool_is_pressed(const Spool *spool);
 
 /* Two places to read at: what has waited, and what is new. */
 typedef enum SpoolLane { SPOOL_BACKLOG, SPOOL_LIVE } SpoolLane;

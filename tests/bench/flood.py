@@ -8,7 +8,7 @@ import time
 from bench import Line, cpu_usec, login, spread
 from drain import drain_lines
 
-SETTINGS = {"spool": {"max_size": "3G", "memory": "64M"}, "time": {"wait_sync": False}}
+SETTINGS = {"spool": {"max_size": "3G"}, "time": {"wait_sync": False}}
 SENSOR = {"name": "flood", "plugin": "sim", "channel": "Bench/flood", "misbehave": "flood", "rate_limit": 0}
 
 

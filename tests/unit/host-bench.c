@@ -75,7 +75,7 @@ static int on_sample(
         sensor->n++;
         snprintf(sensor->channel, sizeof(sensor->channel), "%s", channel);
         snprintf(sensor->data, sizeof(sensor->data), "%s", data);
-        return sensor->refuse ? -ENOSPC : 0;
+        return sensor->refuse ? -ENOSPC : sensor->too_much;
 }
 
 static void on_changed(Host *host, void *userdata)

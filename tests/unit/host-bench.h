@@ -40,7 +40,7 @@ typedef struct Sensor {
         char channel[64], data[16384];
         uint64_t age_usec, last_usec, longest_usec; /* longest: between two samples */
         unsigned changes;
-        bool refuse;
+        bool refuse, too_much; /* what is said of its samples */
 } Sensor;
 
 bool was_logged(const char *text);

@@ -196,6 +196,20 @@ static void test_flood_that_is_wanted(void **state)
         print_message("unlimited: %llu samples/s\n", (unsigned long long) ill.n / 2);
         assert_false(ill.gap);
         assert_true(ill.n > 10000);
+
+        /* Until who takes them can't keep up: then it waits, and nothing is lost. */
+        ill.too_much = true;
+        run_for(0.2);
+        ill.n = 0;
+        run_for(2);
+        assert_in_range(ill.n, 20, 10000);
+        ill.too_much = false;
+        run_for(0.2);
+        ill.n = 0;
+        run_for(1);
+        assert_true(ill.n > 5000);
+        assert_int_equal(host_state(ill.host), HOST_RUNNING);
+        assert_false(ill.gap);
         assert_int_equal(host_dropped(ill.host), 0);
         assert_unharmed(&steady, pid, 0.02);
         sensor_end(&ill);

@@ -584,6 +584,29 @@ static void test_stalled_disk(void **state)
         expect(f, 2001, 3000);
 }
 
+/* Before something has to make room because the disk is slow, who appends can know. */
+static void test_pressed(void **state)
+{
+        Fixture *f = *state;
+        uint64_t n = 0;
+
+        f->limits.sync_usec = 10000;
+        f->limits.memory = 256 * KIB;
+        start(f);
+        atomic_store(&calls.stalled, true);
+        append(f, ++n, 100);
+        await(f, calls.is_stalled);
+        assert_false(spool_is_pressed(f->spool));
+        while (!spool_is_pressed(f->spool)) {
+                append(f, ++n, 100);
+                assert_int_equal(stats(f).dropped, 0);
+        }
+        assert_in_range(n, 500, 2000);
+        atomic_store(&calls.stalled, false);
+        await(f, !spool_is_pressed(f->spool));
+        expect(f, 1, n);
+}
+
 /* It holds up a stop no longer than 10 s, and then nothing is lost: memory has it. */
 static void test_stop_with_stalled_disk(void **state)
 {
@@ -634,6 +657,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_folders_are_private, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_not_memory, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stalled_disk, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pressed, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stop_with_stalled_disk, setup, teardown),
         };
 

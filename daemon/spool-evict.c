@@ -223,7 +223,8 @@ void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
                 .need = spool->squeeze ? must : MAX(must, spool->limits.max_size / 16),
                 .must = must,
                 .segments = segments,
-                .n_segments = state->n_segments};
+                .n_segments = state->n_segments,
+                .apart = state->apart};
         spool->trimming = true;
 }
 
@@ -245,6 +246,7 @@ static void take_segments(Tier *tier, const Trim *trim)
                 k++;
         }
         tier->n_segments = trim->n_segments;
+        tier->apart |= trim->apart;
         tier_account(tier);
 }
 
@@ -292,13 +294,15 @@ bool spool_evict_runtime(Spool *spool)
                 .need = MIN(MAX(spool->limits.memory / 16, (uint64_t) 1), bytes),
                 .must = 1,
                 .segments = tier->segments + from,
-                .n_segments = n};
+                .n_segments = n,
+                .apart = tier->apart};
         cursor_invalidate(spool, tier);
         trim_run(&trim);
         rest = tier->n_segments - to;
         memmove(tier->segments + from + trim.n_segments, tier->segments + to,
                 rest * sizeof(*tier->segments));
         tier->n_segments = from + trim.n_segments + rest;
+        tier->apart |= trim.apart;
         for (size_t i = 0; i < tier->n_segments; i++)
                 tier->segments[i].renewed = false;
         tier_account(tier);

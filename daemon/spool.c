@@ -77,7 +77,8 @@ static int make_room(Spool *spool, uint32_t size)
 
 static int append(Spool *spool, const Sample *sample, bool safe, uint64_t *ret_sequence)
 {
-        int r = record_encode(spool->scratch, spool->next, sample);
+        int r = spool->next <= SEQUENCE_MAX ? record_encode(spool->scratch, spool->next, sample)
+                                            : -EOVERFLOW;
         uint32_t size = (uint32_t) r;
 
         if (r >= 0)

@@ -168,8 +168,11 @@ static uint64_t ttl_now(const Spool *spool)
 void spool_set_clock(Spool *spool, bool known)
 {
         spool->clock_known = known;
-        for (size_t lane = 0; lane < SPOOL_LANES && !known; lane++)
-                spool->cursors[lane].skipped_from = spool->cursors[lane].skipped_to = 0;
+        for (size_t lane = 0; lane < SPOOL_LANES && !known; lane++) {
+                Cursor *cursor = &spool->cursors[lane];
+
+                cursor->skipped_from = cursor->skipped_to = cursor->empty_from = cursor->empty_to = 0;
+        }
 }
 
 /* What is read again after a reconnection was counted the first time. */

@@ -339,6 +339,7 @@ typedef struct Cursor {
         Reader reader;
         bool resting;
         uint64_t skipped_from, skipped_to; /* in between, all have outlived their ttl */
+        uint64_t empty_from, empty_to;     /* in between, nothing was found that is to be read */
 
         Fetch fetch; /* what the disk is asked for */
         uint64_t fetch_segment;

@@ -254,6 +254,12 @@ static void remove_segment(Tier *tier, const char *name)
                 tier->apart = true;
 }
 
+static void tail_forget(Recovery *recovery)
+{
+        closep(&recovery->tail_fd);
+        summary_deinit(&recovery->tail_summary);
+}
+
 static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep_open, Recovery *recovery)
 {
         SegmentName name;
@@ -317,6 +323,7 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
                 return 0;
         }
         recovery->below = segment.last;
+        tail_forget(recovery);
         if (keep_open)
                 segment.fd = fd;
         r = tier_add(tier, &segment);
@@ -409,9 +416,8 @@ static int list_segments(const Tier *tier, uint64_t **ret, size_t *ret_n)
 
 void recovery_deinit(Recovery *recovery)
 {
-        closep(&recovery->tail_fd);
+        tail_forget(recovery);
         summary_deinit(&recovery->summary);
-        summary_deinit(&recovery->tail_summary);
 }
 
 int tier_is_empty(const Tier *tier)

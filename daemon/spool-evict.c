@@ -202,8 +202,7 @@ bool spool_expires(Spool *spool, SpoolLane lane, const Record *record)
 void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
 {
         const Tier *state = &spool->state;
-        /* A file that is being rewritten is there twice for a moment. */
-        uint64_t limit = spool->limits.max_size - spool->state_segment_size / 2 * 3, must = 0;
+        uint64_t limit = spool_capacity(spool), must = 0;
         Segment *segments;
 
         if (state->bytes + bytes > limit)

@@ -433,6 +433,12 @@ static inline bool spool_is_gone(const Spool *spool, const Tier *tier, const Seg
 void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
         uint64_t *ret_bytes);
 
+/* Bytes of the state tier. A file that is being rewritten is there twice for a moment. */
+static inline uint64_t spool_capacity(const Spool *spool)
+{
+        return spool->limits.max_size - spool->state_segment_size / 2 * 3;
+}
+
 /* spool.c */
 void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last);
 

@@ -283,6 +283,11 @@ void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, 
                              : (uint64_t) ((double) bytes * ((double) *ret_messages / (double) messages));
 }
 
+uint64_t spool_appended_bytes(const Spool *spool)
+{
+        return spool->appended_bytes;
+}
+
 void spool_get_stats(const Spool *spool, SpoolStats *ret)
 {
         uint64_t messages, bytes;
@@ -295,6 +300,7 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
                 .dropped = spool->dropped.dropped,
                 .appended_messages = spool->appended_messages,
                 .appended_bytes = spool->appended_bytes,
+                .capacity = spool_capacity(spool),
                 .damaged = spool->damaged,
                 .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,

@@ -385,7 +385,11 @@ static void drain(Run *run)
         }
         stop(run);
         for (size_t i = 0; i < run->n_known; i++)
-                missing += run->known[i].wanted;
+                if (run->known[i].wanted) {
+                        missing++;
+                        if (getenv("FUZZ_SHOW"))
+                                fprintf(stderr, "missing: %" PRIu64 "\n", run->known[i].sequence);
+                }
         hold(missing <= run->dropped || run->blind);
 }
 

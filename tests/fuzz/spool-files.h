@@ -395,7 +395,7 @@ static void files_make(Files *files, BytesReader *input)
 
 /* --- kill -9 ------------------------------------------------------------------------------------------ */
 
-#define SNAPSHOT_MAX 64
+#define SNAPSHOT_MAX 1024
 
 /* The files as they are at a moment, to be put back as if nobody had done anything afterwards. */
 typedef struct Snapshot {
@@ -415,7 +415,8 @@ static int snapshot_one(const char *path, const struct stat *status, int kind, s
 
         (void) status;
         (void) place;
-        if (kind != FTW_F || i == SNAPSHOT_MAX)
+        hold(i < SNAPSHOT_MAX);
+        if (kind != FTW_F)
                 return 0;
         /* The disk's thread may just be removing it. */
         if (file_read(path, 64 << 20, &snapshot->files[i].data, &snapshot->files[i].size) < 0)
@@ -443,6 +444,9 @@ static void snapshot_restore(Snapshot *snapshot)
         hold(nftw(fuzz_folder, remove_file, 8, FTW_PHYS) == 0);
         for (size_t i = 0; i < snapshot->n; i++) {
                 fuzz_write(snapshot->files[i].path, snapshot->files[i].data, snapshot->files[i].size);
+                if (getenv("FUZZ_SHOW"))
+                        fprintf(stderr, "after kill -9: %s, %zu bytes\n", snapshot->files[i].path,
+                                snapshot->files[i].size);
                 free(snapshot->files[i].path);
                 free(snapshot->files[i].data);
         }

@@ -54,7 +54,8 @@ struct Manager {
         uint64_t newest_held_msec; /* what is newer has later times */
         bool reserved;             /* times that wait in the spool */
         Spool *spool;
-        Rate rate; /* of what comes into it; CLOCK_BOOTTIME */
+        Rate rate;               /* of what comes into it; CLOCK_BOOTTIME */
+        uint64_t appended_bytes; /* counted in it */
         Link *link;
         Delivery *delivery;
         Enrol *enrol;

@@ -47,10 +47,12 @@ static void on_waiting(const Sample *sample, void *userdata)
                 sample_times_reserve_one(manager->times, copy.channel, copy.at_msec);
 }
 
+#define TAKEN_MSEC (UINT64_C(600) * 1000) /* a sample was taken at most so long before it is stored */
+
 /* The times that wait in the spool are not given again: it is gone through, as not all of them are in
- * memory.
+ * memory, from the earliest time on that may be wanted now.
  */
-static void reserve_waiting(Manager *manager)
+static void reserve_waiting(Manager *manager, uint64_t now_msec)
 {
         SpoolStats stats;
         int r;
@@ -59,7 +61,8 @@ static void reserve_waiting(Manager *manager)
         manager->reserved = stats.messages > 0;
         r = sample_times_reserve(manager->times, stats.messages);
         if (r >= 0 && manager->reserved)
-                r = spool_visit(manager->spool, on_waiting, manager);
+                r = spool_visit(manager->spool, now_msec - MIN(now_msec, TAKEN_MSEC), on_waiting,
+                        manager);
         if (r < 0)
                 log_warning("not all times in the spool could be looked at (%s): one of them might be used "
                             "twice",
@@ -85,7 +88,7 @@ TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *
 
         if (word == TIME_KNOWN && !sample_times_clock(manager->times, *ret_now_usec / USEC_PER_MSEC)) {
                 log_warning("the clock was set back by more than a minute: the new time holds from here on");
-                reserve_waiting(manager);
+                reserve_waiting(manager, *ret_now_usec / USEC_PER_MSEC);
         }
         return word;
 }
@@ -132,12 +135,12 @@ static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_mse
                 sample->channel, (double) ahead_msec / 1000);
 }
 
-#define RECORD_OVERHEAD 42 /* bytes of a record beside its texts, about */
-
-static void count_stored(Manager *manager, const Sample *sample)
+static void count_stored(Manager *manager)
 {
-        rate_count(&manager->rate, clock_boottime_usec(), 1,
-                RECORD_OVERHEAD + strlen(sample->sensor) + strlen(sample->channel) + sample->data_size);
+        uint64_t bytes = spool_appended_bytes(manager->spool);
+
+        rate_count(&manager->rate, clock_boottime_usec(), 1, bytes - manager->appended_bytes);
+        manager->appended_bytes = bytes;
 }
 
 /* What a sensor read is kept in memory where nothing else is left; who publishes is told that it isn't safe.
@@ -187,7 +190,7 @@ static int store(Manager *manager, Sample *sample, uint64_t taken_usec, Append a
                 return r;
         if (sample->boot)
                 timekeeper_note_boot(manager->timekeeper, sample->boot, sample->at_msec, 1);
-        count_stored(manager, sample);
+        count_stored(manager);
         delivery_take(manager->delivery, sequence, sample);
         manager_counted(manager);
         return 0;
@@ -474,13 +477,12 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
 
 void manager_get_outlook(const Manager *manager, ManagerOutlook *ret)
 {
-        uint64_t limit = manager->config->spool.max_size;
         SpoolStats spool;
 
         spool_get_stats(manager->spool, &spool);
-        *ret = (ManagerOutlook){.limit_bytes = limit};
+        *ret = (ManagerOutlook){.limit_bytes = manager->config->spool.max_size};
         rate_get(&manager->rate, clock_boottime_usec(), &ret->rate);
-        ret->hours = rate_hours(&ret->rate, limit > spool.bytes ? limit - spool.bytes : 0);
+        ret->hours = rate_hours(&ret->rate, spool.capacity - MIN(spool.capacity, spool.bytes));
 }
 
 uint64_t manager_host_dropped(const Manager *manager, const Host *host)

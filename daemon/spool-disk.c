@@ -93,7 +93,7 @@ static int open_late(Disk *disk, DiskJob *job)
         return summary_merge(&job->recovery.summary, &spare.summary);
 }
 
-static void remove_segments(Disk *disk, const DiskJob *job)
+static void remove_segments(Disk *disk, DiskJob *job)
 {
         Writer *writer = &disk->writer;
         SegmentName name;
@@ -101,7 +101,9 @@ static void remove_segments(Disk *disk, const DiskJob *job)
         for (size_t i = 0; i < job->n_remove; i++) {
                 if (writer->fd >= 0 && writer->segment.first == job->remove[i])
                         writer_close(writer);
-                unlinkat(writer->directory, segment_name(name, job->remove[i]), 0);
+                if (unlinkat(writer->directory, segment_name(name, job->remove[i]), 0) < 0 &&
+                        errno != ENOENT)
+                        job->unremoved = true;
         }
 }
 
@@ -146,6 +148,7 @@ static void make_room(Disk *disk, DiskJob *job)
 
         if (size > 0 && last->first == disk->writer.segment.first)
                 last->file_size = size;
+        trim->apart |= job->unremoved;
         trim->policies = &disk->policies;
         trim->aside = &disk->aside;
         trim->folders[PLACE_RUNTIME] = disk->writer.directory;

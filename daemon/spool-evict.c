@@ -168,8 +168,11 @@ static uint64_t ttl_now(const Spool *spool)
 void spool_set_clock(Spool *spool, bool known)
 {
         spool->clock_known = known;
-        for (size_t lane = 0; lane < SPOOL_LANES && !known; lane++)
-                spool->cursors[lane].skipped_from = spool->cursors[lane].skipped_to = 0;
+        for (size_t lane = 0; lane < SPOOL_LANES && !known; lane++) {
+                Cursor *cursor = &spool->cursors[lane];
+
+                cursor->skipped_from = cursor->skipped_to = cursor->empty_from = cursor->empty_to = 0;
+        }
 }
 
 /* What is read again after a reconnection was counted the first time. */
@@ -199,8 +202,7 @@ bool spool_expires(Spool *spool, SpoolLane lane, const Record *record)
 void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
 {
         const Tier *state = &spool->state;
-        /* A file that is being rewritten is there twice for a moment. */
-        uint64_t limit = spool->limits.max_size - spool->state_segment_size / 2 * 3, must = 0;
+        uint64_t limit = spool_capacity(spool), must = 0;
         Segment *segments;
 
         if (state->bytes + bytes > limit)
@@ -223,7 +225,8 @@ void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
                 .need = spool->squeeze ? must : MAX(must, spool->limits.max_size / 16),
                 .must = must,
                 .segments = segments,
-                .n_segments = state->n_segments};
+                .n_segments = state->n_segments,
+                .apart = state->apart};
         spool->trimming = true;
 }
 
@@ -245,6 +248,7 @@ static void take_segments(Tier *tier, const Trim *trim)
                 k++;
         }
         tier->n_segments = trim->n_segments;
+        tier->apart |= trim->apart;
         tier_account(tier);
 }
 
@@ -292,13 +296,15 @@ bool spool_evict_runtime(Spool *spool)
                 .need = MIN(MAX(spool->limits.memory / 16, (uint64_t) 1), bytes),
                 .must = 1,
                 .segments = tier->segments + from,
-                .n_segments = n};
+                .n_segments = n,
+                .apart = tier->apart};
         cursor_invalidate(spool, tier);
         trim_run(&trim);
         rest = tier->n_segments - to;
         memmove(tier->segments + from + trim.n_segments, tier->segments + to,
                 rest * sizeof(*tier->segments));
         tier->n_segments = from + trim.n_segments + rest;
+        tier->apart |= trim.apart;
         for (size_t i = 0; i < tier->n_segments; i++)
                 tier->segments[i].renewed = false;
         tier_account(tier);

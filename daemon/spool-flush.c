@@ -49,13 +49,22 @@ static bool is_full(const Spool *spool)
                spool->state.n_segments > 0;
 }
 
+/* Numbers alone don't tell: they are moved on past files that can't be read. */
+static bool has_young(const Spool *spool)
+{
+        for (size_t i = spool->runtime.n_segments; i > 0; i--)
+                if (!spool_is_gone(spool, &spool->runtime, &spool->runtime.segments[i - 1]))
+                        return true;
+        return false;
+}
+
 static uint64_t flush_due(const Spool *spool)
 {
         uint64_t due;
 
         if (spool->state.fd < 0)
                 return spool->retry_usec;
-        if (spool->next - 1 <= spool_floor(spool))
+        if (!has_young(spool))
                 return UINT64_MAX;
         if (spool->stopping)
                 return 0;
@@ -107,21 +116,20 @@ static void clear_trouble(Spool *spool)
 
 /* --- dropping what isn't needed --------------------------------------------------------------------- */
 
-static void drop_state(Spool *spool, size_t index)
+static bool drop_state(Spool *spool, size_t index)
 {
         if (spool->n_remove == spool->remove_capacity) {
                 size_t capacity = spool->remove_capacity * 2 + 16;
                 uint64_t *remove = reallocarray(spool->remove, capacity, sizeof(*remove));
 
-                if (remove) {
-                        spool->remove = remove;
-                        spool->remove_capacity = capacity;
-                }
+                if (!remove)
+                        return false; /* another time */
+                spool->remove = remove;
+                spool->remove_capacity = capacity;
         }
-        /* Out of memory: the file stays until the next start finds that it is confirmed. */
-        if (spool->n_remove < spool->remove_capacity)
-                spool->remove[spool->n_remove++] = spool->state.segments[index].first;
+        spool->remove[spool->n_remove++] = spool->state.segments[index].first;
         tier_remove(&spool->state, index);
+        return true;
 }
 
 /* Drops the segments that lie within what is confirmed from first to last. */
@@ -133,9 +141,7 @@ static void forget_state(Spool *spool, uint64_t first, uint64_t last)
         /* What a job is appending to isn't done yet; what it rewrites may get others' names. */
         while (!spool->trimming && i + (spool->copying > 0 ? 1U : 0U) < state->n_segments &&
                 state->segments[i].last <= last) {
-                if (spool_is_gone(spool, state, &state->segments[i]))
-                        drop_state(spool, i);
-                else
+                if (!spool_is_gone(spool, state, &state->segments[i]) || !drop_state(spool, i))
                         i++;
         }
 }
@@ -249,8 +255,8 @@ void spool_plan(Spool *spool)
         int r;
 
         if (!job)
-                return; /* when it is done, we are called again */
-        due = flush_due(spool);
+                return;                           /* when it is done, we are called again */
+        due = MAX(flush_due(spool), UINT64_C(1)); /* 0: there is a job */
         if (!fill_job(spool, job, due <= clock_monotonic_usec())) {
                 disk_clear(spool->disk);
                 if (due != spool->armed_usec) {
@@ -275,6 +281,13 @@ void spool_plan(Spool *spool)
         }
 }
 
+/* What waits for the next start has its numbers already. */
+static void skip_numbers(Spool *spool, const Tier *tier)
+{
+        if (tier->n_segments > 0 && tier->segments[tier->n_segments - 1].last >= spool->next)
+                spool->next = tier->segments[tier->n_segments - 1].last + NUMBERS_GAP;
+}
+
 static void take_opened(Spool *spool, DiskJob *job)
 {
         spool->state = job->opened;
@@ -283,6 +296,8 @@ static void take_opened(Spool *spool, DiskJob *job)
         spool_take_recovery(spool, &job->recovery);
         spool->spare = job->opened_spare;
         job->opened_spare = TIER_INIT;
+        skip_numbers(spool, &spool->state);
+        skip_numbers(spool, &spool->spare);
         spool_add_strays(spool, tier_stray(&spool->state, 0) + tier_stray(&spool->spare, 0));
         spool->frozen = spool->strays > 0;
 }
@@ -324,6 +339,7 @@ int spool_finish(Spool *spool)
         spool->copying = 0;
         if (job->open && job->result >= 0)
                 take_opened(spool, job);
+        spool->state.apart |= job->unremoved;
         spool_take_trim(spool, &job->trim);
         r = job->result;
         if (job->n_sources > 0) {

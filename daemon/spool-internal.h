@@ -36,7 +36,13 @@
 
 /* --- Records (spool-record.c) ------------------------------------------------------------------------- */
 
-#define SEQUENCE_MAX (UINT64_C(1) << 62)
+#define SEQUENCE_MAX (UINT64_C(1) << 61)
+/* Numbers are given one after the other, and few are missing between what is there: of what was confirmed or
+ * dropped. Where the next number is moved, past files that can't be read now and may be read some day, it is
+ * by more than that; no segment has numbers from both sides of such a jump, so such a file, once it is read,
+ * is in nobody's way. */
+#define NUMBERS_NEAR (UINT64_C(1) << 28)
+#define NUMBERS_GAP (UINT64_C(1) << 32)
 #define SEGMENT_HEADER_SIZE 32
 #define SEGMENT_FILE_MAX (UINT32_C(512) << 20) /* what is larger isn't ours */
 #define POSITION_NAME "confirmed"              /* in the runtime (or spare) folder: what is confirmed */
@@ -149,6 +155,7 @@ typedef struct Tier {
         size_t n_segments, capacity;
         uint64_t bytes;       /* of the files */
         uint64_t stray_bytes; /* of those among them that aren't in the list: see tier_stray() */
+        bool apart; /* a file that isn't in the list could not be removed: no segment may span its number */
 } Tier;
 
 #define TIER_INIT ((Tier){.fd = -1})
@@ -158,8 +165,6 @@ const char *segment_name(SegmentName buffer, uint64_t first);
 int segment_name_parse(const char *name, uint64_t *ret_first); /* -EINVAL */
 
 Segment segment_new(uint64_t first, int fd);
-/* What is in it above floor. */
-void segment_living(const Segment *segment, uint64_t floor, uint64_t *ret_messages, uint64_t *ret_bytes);
 
 #define TIER_NAME "spool"
 #define SPARE_NAME "young" /* in the state directory */
@@ -182,6 +187,11 @@ static inline uint64_t tier_blocks(uint64_t size) /* what a file takes */
         return (size + 4095) & ~UINT64_C(4095);
 }
 
+static inline bool is_far(uint64_t last, uint64_t next)
+{
+        return next > last && next - last > NUMBERS_NEAR;
+}
+
 int write_all(int fd, const void *data, size_t size, uint64_t offset);
 
 /* --- Recovery (spool-recover.c) ----------------------------------------------------------------------- */
@@ -200,6 +210,7 @@ typedef struct Recovery {
         uint64_t floor; /* up to here, everything is confirmed or in the other tier */
         uint64_t damaged;
         uint64_t alone; /* the highest number that names a file that was left alone */
+        uint64_t below; /* the last number of the segment before */
         Summary summary;
         /* The state tier's last segment, where it has room and isn't sealed. */
         int tail_fd;
@@ -254,6 +265,7 @@ typedef struct DiskJob {
 
         uint64_t *remove; /* segments, by first number */
         size_t n_remove;
+        bool unremoved; /* one of them could not be */
 
         bool fetch; /* part of a segment into memory */
         SpoolLane fetch_lane;
@@ -327,6 +339,7 @@ typedef struct Cursor {
         Reader reader;
         bool resting;
         uint64_t skipped_from, skipped_to; /* in between, all have outlived their ttl */
+        uint64_t empty_from, empty_to;     /* in between, nothing was found that is to be read */
 
         Fetch fetch; /* what the disk is asked for */
         uint64_t fetch_segment;
@@ -419,6 +432,12 @@ static inline bool spool_is_gone(const Spool *spool, const Tier *tier, const Seg
  * 0 when all is. */
 void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, uint64_t *ret_messages,
         uint64_t *ret_bytes);
+
+/* Bytes of the state tier. A file that is being rewritten is there twice for a moment. */
+static inline uint64_t spool_capacity(const Spool *spool)
+{
+        return spool->limits.max_size - spool->state_segment_size / 2 * 3;
+}
 
 /* spool.c */
 void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last);

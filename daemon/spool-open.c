@@ -14,11 +14,10 @@
 #include <sys/vfs.h>
 
 #include "spool-internal.h"
+#include "util/clock.h"
 #include "util/crc32c.h"
 #include "util/log.h"
 #include "util/text.h"
-
-#define UNSEEN_GAP (UINT64_C(1) << 32) /* beyond a file that was left alone */
 
 /* --- what is confirmed --------------------------------------------------------------------------------- */
 
@@ -62,7 +61,7 @@ static bool position_decode(const uint8_t *data, size_t size, uint64_t *ret_conf
         uint32_t n = first_version ? 0 : bytes_get_u32(&reader);
 
         if (!magic || (!first_version && memcmp(magic, position_magic, sizeof(position_magic)) != 0) ||
-                n > RANGES_MAX || last > SEQUENCE_MAX)
+                n > RANGES_MAX || last > SEQUENCE_MAX / 2)
                 return false;
         *ret_confirmed = last;
         *ret_islands = (Ranges){};
@@ -70,7 +69,7 @@ static bool position_decode(const uint8_t *data, size_t size, uint64_t *ret_conf
                 Range range = {.first = bytes_get_u64(&reader)};
 
                 range.last = bytes_get_u64(&reader);
-                if (range.first <= last || range.last < range.first || range.last > SEQUENCE_MAX)
+                if (range.first <= last || range.last < range.first || range.last > SEQUENCE_MAX / 2)
                         return false;
                 last = range.last;
                 ret_islands->items[ret_islands->n++] = range;
@@ -108,7 +107,7 @@ static void note_found(Spool *spool, Summary *summary)
                         spool->note(&(SpoolNoted){.sensor = entry->sensor,
                                             .channel = entry->channel,
                                             .at_msec = entry->at_msec,
-                                            .messages = entry->messages - entry->held},
+                                            .messages = entry->messages - entry->timeless},
                                 spool->note_userdata);
         }
         summary_sort_boots(summary);
@@ -129,7 +128,7 @@ void spool_take_recovery(Spool *spool, Recovery *recovery)
         spool->damaged += recovery->damaged;
         note_found(spool, &recovery->summary);
         if (recovery->alone > 0)
-                spool->next = MAX(spool->next, recovery->alone + UNSEEN_GAP);
+                spool->next = MAX(spool->next, recovery->alone + NUMBERS_GAP);
 
         if (writer->directory < 0 && state->fd >= 0)
                 writer->directory = fcntl(state->fd, F_DUPFD_CLOEXEC, 3);
@@ -167,7 +166,7 @@ static void match_tiers(Spool *spool)
 
                 /* What was confirmed was not copied. */
                 while (k = tier_find(state, alone),
-                        k < state->n_segments && state->segments[k].first < alone + UNSEEN_GAP)
+                        k < state->n_segments && !is_far(alone, state->segments[k].first))
                         alone = spool_reach(spool, state->segments[k].last) + 1;
                 if (alone > segment->last)
                         continue;
@@ -211,13 +210,23 @@ static int recover_young(Spool *spool, Recovery *runtime, Recovery *spare)
         return 0;
 }
 
+/* What is in a state directory that can't be seen has other numbers: as far as anybody can tell, and so that
+ * there are numbers for 200,000 such starts. */
+static uint64_t random_number(void)
+{
+        uint64_t random;
+
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+                random = clock_realtime_usec() * UINT64_C(0x9e3779b97f4a7c15);
+        return random >> 20;
+}
+
 static int recover_tiers(Spool *spool)
 {
         _cleanup_(recovery_deinit) Recovery state = RECOVERY_INIT(&spool->aside, 0),
                                             runtime = RECOVERY_INIT(&spool->aside, 0),
                                             spare = RECOVERY_INIT(&spool->aside, 0);
         Tier *tier = &spool->state;
-        uint64_t random = 0;
         bool unseen = spool->runtime.fd < 0;
         int r;
 
@@ -252,13 +261,11 @@ static int recover_tiers(Spool *spool)
         match_tiers(spool);
         if (spool->strays > 0 || unseen)
                 closep(&state.tail_fd);
-        if (unseen) /* numbers that what may be in there does not have */
-                spool->next += UNSEEN_GAP;
         spool->frozen = tier->fd < 0 || spool->strays > 0;
-        if (tier->fd < 0) { /* numbers that what may be in there does not have */
-                (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
-                spool->next += random >> 10;
-        }
+        if (spool->frozen || unseen)
+                spool->next += NUMBERS_GAP;
+        if (tier->fd < 0)
+                spool->next += random_number();
         /* Each channel and each boot is noted once. */
         r = summary_merge(&state.summary, &runtime.summary);
         if (r >= 0)

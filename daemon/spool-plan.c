@@ -33,7 +33,7 @@ static bool entry_expires(const Plan *plan, const SummaryEntry *entry)
 {
         const SpoolPolicy *policy = policies_find(plan->policies, entry->sensor, NULL);
 
-        return entry->held == 0 && policy_expires(policy, entry->at_msec, plan->now_msec);
+        return entry->timeless == 0 && policy_expires(policy, entry->at_msec, plan->now_msec);
 }
 
 int plan_add(Plan *plan, const Summary *summary)

@@ -62,7 +62,8 @@ const SpoolPolicy *policies_find(const SpoolPolicies *policies, const char *sens
 
 bool policy_expires(const SpoolPolicy *policy, uint64_t at_msec, uint64_t now_msec)
 {
-        return policy->ttl_usec > 0 && now_msec > at_msec && now_msec - at_msec > policy->ttl_usec / 1000;
+        return policy->ttl_usec > 0 && at_msec > 0 && now_msec > at_msec &&
+               now_msec - at_msec > policy->ttl_usec / 1000;
 }
 
 /* --- counts ------------------------------------------------------------------------------------------- */

@@ -271,7 +271,7 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
 {
         Tier *const tiers[] = {&spool->state, &spool->runtime};
         Cursor *cursor = &spool->cursors[lane];
-        uint64_t start; /* from there on nothing was found yet */
+        uint64_t start, begin; /* from there on nothing was found yet */
 
         if (spool->trimming && !spool->ready) {
                 disk_wait(spool->disk, UINT64_MAX);
@@ -282,6 +282,11 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
         if (sequence >= cursor->skipped_from && sequence <= cursor->skipped_to) {
                 start = cursor->skipped_from;
                 sequence = cursor->skipped_to + 1;
+        }
+        begin = sequence;
+        if (sequence >= cursor->empty_from && sequence <= cursor->empty_to) {
+                begin = cursor->empty_from;
+                sequence = cursor->empty_to + 1;
         }
         for (size_t t = 0; t < ELEMENTSOF(tiers); t++) {
                 Tier *tier = tiers[t];
@@ -306,6 +311,11 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                         }
                         if (r != 0)
                                 return r;
+                        /* Else who waits for the next segment would wait for this one again. */
+                        if (tier->segments[i].last >= sequence) {
+                                cursor->empty_from = begin;
+                                cursor->empty_to = tier->segments[i].last;
+                        }
                 }
         }
         if (cursor->skipped_to > 0) /* there is nothing else here that would be confirmed with them */

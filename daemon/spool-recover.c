@@ -153,7 +153,7 @@ static int scan_segment(const char *path, int fd, Segment *segment, uint64_t lim
                         segment->last = record.sequence;
                         segment->size = reader.offset;
                         segment->count = reader.count;
-                        if (record.sequence <= recovery->floor) {
+                        if (record.sequence <= MAX(recovery->floor, recovery->below)) {
                                 segment->head_last = record.sequence;
                                 segment->head = reader.offset;
                                 segment->head_count = reader.count;
@@ -229,6 +229,37 @@ static int open_segment(const Tier *tier, const char *name, struct stat *ret_sta
         return fd;
 }
 
+static bool is_segment_file(const struct stat *status)
+{
+        return S_ISREG(status->st_mode) && status->st_size <= SEGMENT_FILE_MAX;
+}
+
+/* What is in one file and in the next as well (see spool-trim.c) is taken from the next: where that can be
+ * read. */
+static bool is_usable(const Tier *tier, uint64_t first)
+{
+        SegmentName name;
+        uint8_t header[SEGMENT_HEADER_SIZE];
+        struct stat status;
+        _cleanup_(closep) int fd = open_segment(tier, segment_name(name, first), &status);
+
+        return fd >= 0 && is_segment_file(&status) &&
+               pread(fd, header, sizeof(header), 0) == sizeof(header) &&
+               segment_header_decode(header, first) == 0;
+}
+
+static void remove_segment(Tier *tier, const char *name)
+{
+        if (unlinkat(tier->fd, name, 0) < 0 && errno != ENOENT)
+                tier->apart = true;
+}
+
+static void tail_forget(Recovery *recovery)
+{
+        closep(&recovery->tail_fd);
+        summary_deinit(&recovery->tail_summary);
+}
+
 static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep_open, Recovery *recovery)
 {
         SegmentName name;
@@ -244,7 +275,7 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
         if (!path)
                 return -ENOMEM;
         fd = open_segment(tier, name, &status);
-        if (fd < 0 || !S_ISREG(status.st_mode) || status.st_size > SEGMENT_FILE_MAX) {
+        if (fd < 0 || !is_segment_file(&status)) {
                 log_warning("spool: %s is left alone: %s", path,
                         fd < 0 ? strerror(-fd) : "it isn't a segment file of plugd's");
                 recovery->alone = first;
@@ -266,8 +297,9 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
                         scan.incomplete = true;
 
                 scan.sealed = !keep_open && read_footer(fd, &segment, limit, &summary);
-                /* Confirmed in part: where that part ends takes a look. */
-                if (!scan.sealed || (recovery->floor >= first && recovery->floor < segment.last)) {
+                /* Not needed in part: where that part ends takes a look. */
+                if (!scan.sealed ||
+                        (MAX(recovery->floor, recovery->below) >= first && recovery->floor < segment.last)) {
                         uint32_t file_size = segment.file_size;
 
                         segment = segment_new(first, -1);
@@ -283,13 +315,15 @@ static int recover_segment(Tier *tier, uint64_t first, uint64_t limit, bool keep
         if (r < 0)
                 return r;
 
-        if (segment.count == 0 || segment.last <= recovery->floor) {
+        if (segment.count == 0 || segment.last <= MAX(recovery->floor, recovery->below)) {
                 if (segment.count > 0 || !scan.incomplete)
-                        unlinkat(tier->fd, name, 0);
+                        remove_segment(tier, name);
                 else
                         recovery->alone = first;
                 return 0;
         }
+        recovery->below = segment.last;
+        tail_forget(recovery);
         if (keep_open)
                 segment.fd = fd;
         r = tier_add(tier, &segment);
@@ -382,9 +416,8 @@ static int list_segments(const Tier *tier, uint64_t **ret, size_t *ret_n)
 
 void recovery_deinit(Recovery *recovery)
 {
-        closep(&recovery->tail_fd);
+        tail_forget(recovery);
         summary_deinit(&recovery->summary);
-        summary_deinit(&recovery->tail_summary);
 }
 
 int tier_is_empty(const Tier *tier)
@@ -404,9 +437,12 @@ int tier_recover(Tier *tier, bool keep_open, Recovery *recovery)
 
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0, next = 1; i < n; i++) {
+                next = MAX(next, i + 1);
+                while (next < n && !is_usable(tier, firsts[next]))
+                        next++;
                 r = recover_segment(
-                        tier, firsts[i], i + 1 < n ? firsts[i + 1] : UINT64_MAX, keep_open, recovery);
+                        tier, firsts[i], next < n ? firsts[next] : UINT64_MAX, keep_open, recovery);
                 if (r < 0)
                         return r;
         }

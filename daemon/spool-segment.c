@@ -29,7 +29,7 @@ int segment_name_parse(const char *name, uint64_t *ret_first)
         if (strspn(name, "0123456789abcdef") != 16)
                 return -EINVAL;
         first = strtoull(name, NULL, 16);
-        if (first == 0 || first > SEQUENCE_MAX / 2 || strcmp(segment_name(again, first), name) != 0)
+        if (first == 0 || first > SEQUENCE_MAX || strcmp(segment_name(again, first), name) != 0)
                 return -EINVAL;
         *ret_first = first;
         return 0;
@@ -47,24 +47,6 @@ Segment segment_new(uint64_t first, int fd)
                 .checked = SEGMENT_HEADER_SIZE,
                 .fd = fd,
         };
-}
-
-void segment_living(const Segment *segment, uint64_t floor, uint64_t *ret_messages, uint64_t *ret_bytes)
-{
-        uint64_t messages = segment->count - segment->head_count, bytes = segment->size - segment->head;
-        uint64_t span = segment->last - segment->head_last;
-
-        if (segment->last <= floor)
-                messages = bytes = 0;
-        else if (segment->head_last < floor) {
-                /* Somewhere in between: exact as long as no number is missing and all are of one size. */
-                double share = (double) (segment->last - floor) / (double) span;
-
-                messages = messages == span ? segment->last - floor : (uint64_t) ((double) messages * share);
-                bytes = (uint64_t) ((double) bytes * share);
-        }
-        *ret_messages = messages;
-        *ret_bytes = bytes;
 }
 
 /* Who holds the lock on this folder? 0: it can't be told. */
@@ -189,11 +171,10 @@ void tier_remove(Tier *tier, size_t index)
 
 uint64_t tier_stray(Tier *tier, size_t index)
 {
-        uint64_t total = 0, messages, bytes;
+        uint64_t total = 0;
 
         for (size_t i = index; i < tier->n_segments; i++) {
-                segment_living(&tier->segments[i], 0, &messages, &bytes);
-                total += messages;
+                total += tier->segments[i].count - tier->segments[i].head_count;
                 tier->stray_bytes += tier_blocks(tier->segments[i].file_size);
         }
         tier->n_segments = MIN(tier->n_segments, index);

@@ -82,7 +82,7 @@ int summary_add_entry(Summary *summary, const SummaryEntry *entry)
         }
         slot->messages += entry->messages;
         slot->bytes += entry->bytes;
-        slot->held += entry->held;
+        slot->timeless += entry->timeless;
         slot->at_msec = MAX(slot->at_msec, entry->at_msec);
         if (entry->last >= slot->last) {
                 slot->last = entry->last;
@@ -120,7 +120,7 @@ int summary_add(Summary *summary, const Record *record)
                 .channel = sample->channel,
                 .messages = 1,
                 .bytes = record->size,
-                .held = sample->boot ? 1 : 0,
+                .timeless = sample->boot || sample->at_msec == 0,
                 .at_msec = sample->boot ? 0 : sample->at_msec,
                 .last = record->sequence,
                 .last_size = record->size};
@@ -180,7 +180,7 @@ void segment_footer_encode(Bytes *out, uint64_t last, uint32_t count, const Summ
                 bytes_put_string(out, entry->channel);
                 bytes_put_u32(out, (uint32_t) entry->messages);
                 bytes_put_u32(out, (uint32_t) entry->bytes);
-                bytes_put_u32(out, (uint32_t) entry->held);
+                bytes_put_u32(out, (uint32_t) entry->timeless);
                 bytes_put_u64(out, entry->at_msec);
                 bytes_put_u64(out, entry->last);
                 bytes_put_u32(out, entry->last_size);
@@ -206,7 +206,7 @@ static int entry_decode(BytesReader *reader, Summary *summary)
 
         entry.messages = bytes_get_u32(reader);
         entry.bytes = bytes_get_u32(reader);
-        entry.held = bytes_get_u32(reader);
+        entry.timeless = bytes_get_u32(reader);
         entry.at_msec = bytes_get_u64(reader);
         entry.last = bytes_get_u64(reader);
         entry.last_size = bytes_get_u32(reader);

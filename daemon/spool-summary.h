@@ -16,7 +16,7 @@ typedef struct SummaryEntry {
         char *sensor; /* NULL: a free slot; the channel's text is behind it */
         const char *channel;
         uint64_t messages, bytes;
-        uint64_t held;      /* of the messages: those that have no time yet */
+        uint64_t timeless;  /* of the messages: those that have no time, or none yet */
         uint64_t at_msec;   /* the newest time; 0: there is none */
         uint64_t last;      /* the highest number, */
         uint32_t last_size; /* and how large that record is */

@@ -280,13 +280,17 @@ static int sources_remove(Walk *walk)
 /* What stays of them is in the new file, which has the name of one of them. */
 static void sources_replaced(Walk *walk)
 {
+        bool failed = false;
+
         for (size_t i = 0; i < walk->n_sources; i++) {
                 Segment *source = &walk->sources[i];
 
                 if (source->first == walk->out.first)
                         walk->trim->freed += tier_blocks(source->file_size);
-                else /* where that fails, the next start finds it, with what had gone as well */
-                        (void) source_remove(walk, source);
+                else if (!failed && source_remove(walk, source) < 0)
+                        /* The next start finds it and those behind it, with what had gone as well. Without
+                         * those, what is in the new file behind its number would be looked for in it. */
+                        failed = walk->trim->apart = true;
                 closep(&source->fd);
         }
 }
@@ -349,7 +353,8 @@ static int copy_before(Walk *walk, const Segment *segment)
         const Segment *before = walk->n_result > 0 ? &walk->result[walk->n_result - 1] : NULL;
         Segment source;
 
-        if (!before || !is_small(walk->trim, before) || before->place != segment->place)
+        if (!before || !is_small(walk->trim, before) || before->place != segment->place ||
+                walk->trim->apart || is_far(before->last, segment->first))
                 return 0;
         source = *before;
         walk->n_result--;
@@ -360,8 +365,11 @@ static bool joins(const Walk *walk, const Segment *segment, PlanFate fate)
 {
         if (walk->n_sources == 0 || segment->place != walk->sources[0].place)
                 return false;
-        return fate == PLAN_GOES ||
-               (is_small(walk->trim, &walk->out) && (fate == PLAN_PART || is_small(walk->trim, segment)));
+        if (fate == PLAN_GOES)
+                return true;
+        if (walk->trim->apart || (walk->fd >= 0 && is_far(walk->out.last, segment->first)))
+                return false;
+        return is_small(walk->trim, &walk->out) && (fate == PLAN_PART || is_small(walk->trim, segment));
 }
 
 static int walk_segment(Walk *walk, const Segment *segment, const Summary *summary)

@@ -29,7 +29,7 @@ int policies_init(
         SpoolPolicies *policies, const SpoolPolicy *fallback, const SpoolSensor *sensors, size_t n);
 void policies_deinit(SpoolPolicies *policies);
 const SpoolPolicy *policies_find(const SpoolPolicies *policies, const char *sensor, bool *ret_configured);
-/* Has it outlived its ttl? now_msec 0: the clock isn't known, and nothing has. */
+/* Has it outlived its ttl? now_msec 0: the clock isn't known, and nothing has; nor has what has no time. */
 bool policy_expires(const SpoolPolicy *policy, uint64_t at_msec, uint64_t now_msec);
 
 typedef struct SpoolCount {
@@ -104,6 +104,7 @@ typedef struct Trim {
         const Aside *aside;
         int folders[3]; /* by place; the state tier's at PLACE_RUNTIME */
         bool young;     /* segments are open, and need neither a footer nor to be synced */
+        bool apart;     /* in and out, as the tier's: none are put together */
         uint32_t segment_size;
         uint64_t floor; /* up to here nothing is living */
         Ranges islands; /* nor in these */

@@ -133,7 +133,8 @@ static int writer_put(Writer *writer, DiskJob *job, const Record *record)
         Segment *segment = &writer->segment;
         int r;
 
-        if (writer->fd >= 0 && segment->size + record->size > writer->segment_size) {
+        if (writer->fd >= 0 && (segment->size + record->size > writer->segment_size ||
+                                       is_far(segment->last, record->sequence))) {
                 if (job->n_written + 2 > DISK_WRITTEN_MAX)
                         return 0;
                 r = writer_seal(writer, job);

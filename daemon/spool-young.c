@@ -171,17 +171,11 @@ void spool_drop_runtime(Spool *spool, size_t index)
 {
         const Segment *segment = &spool->runtime.segments[index];
         SegmentName name;
+        int folder = segment->place == PLACE_RUNTIME ? spool->runtime.fd : spool->spare.fd;
 
-        switch (segment->place) {
-        case PLACE_RUNTIME:
-                unlinkat(spool->runtime.fd, segment_name(name, segment->first), 0);
-                break;
-        case PLACE_SPARE:
-                unlinkat(spool->spare.fd, segment_name(name, segment->first), 0);
-                break;
-        case PLACE_MEMORY:
-                break;
-        }
+        if (segment->place != PLACE_MEMORY && unlinkat(folder, segment_name(name, segment->first), 0) < 0 &&
+                errno != ENOENT)
+                spool->runtime.apart = true;
         tier_remove(&spool->runtime, index);
 }
 
@@ -283,7 +277,8 @@ static int write_record(Spool *spool, uint32_t size)
 
 static bool segment_has_room(const Spool *spool, const Segment *segment, uint32_t size)
 {
-        return segment->count == 0 || segment->size + size <= spool->runtime_segment_size;
+        return segment->last + 1 == spool->next &&
+               (segment->count == 0 || segment->size + size <= spool->runtime_segment_size);
 }
 
 /* Is this the segment to go on with, or is there perhaps a better place by now? */

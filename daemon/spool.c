@@ -77,7 +77,8 @@ static int make_room(Spool *spool, uint32_t size)
 
 static int append(Spool *spool, const Sample *sample, bool safe, uint64_t *ret_sequence)
 {
-        int r = record_encode(spool->scratch, spool->next, sample);
+        int r = spool->next <= SEQUENCE_MAX ? record_encode(spool->scratch, spool->next, sample)
+                                            : -EOVERFLOW;
         uint32_t size = (uint32_t) r;
 
         if (r >= 0)
@@ -288,6 +289,11 @@ void spool_living(const Spool *spool, const Tier *tier, const Segment *segment, 
                              : (uint64_t) ((double) bytes * ((double) *ret_messages / (double) messages));
 }
 
+uint64_t spool_appended_bytes(const Spool *spool)
+{
+        return spool->appended_bytes;
+}
+
 void spool_get_stats(const Spool *spool, SpoolStats *ret)
 {
         uint64_t messages, bytes;
@@ -300,6 +306,7 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
                 .dropped = spool->dropped.dropped,
                 .appended_messages = spool->appended_messages,
                 .appended_bytes = spool->appended_bytes,
+                .capacity = spool_capacity(spool),
                 .damaged = spool->damaged,
                 .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,

@@ -24,7 +24,8 @@ typedef struct SpoolStats {
         uint64_t bytes;    /* of records and headers, both tiers */
         uint64_t dropped;  /* evicted, refused, or had outlived their ttl; since the start */
         uint64_t appended_messages, appended_bytes; /* as they lie in the spool; since the start */
-        uint64_t damaged;                           /* records or torn tails that recovery set aside */
+        uint64_t capacity;    /* bytes that it takes: max_size, less what is kept free */
+        uint64_t damaged;     /* records or torn tails that recovery set aside */
         const char *trouble;  /* "" or what is wrong with the two directories, in words */
         bool volatile_memory; /* is the runtime tier memory? */
 } SpoolStats;
@@ -84,10 +85,12 @@ uint64_t spool_end(const Spool *spool);
 typedef void (*SpoolReady)(void *userdata);
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 
-/* Shows every message that there is, in no order, beside whatever spool_read() is at. Blocks while it reads
- * the disk, at most about 5 s. 0; -ETIME: the oldest were left out; -errno: some could not be read. */
+/* Shows every message that there is whose at is from_msec or later, and those that are held, in no order,
+ * beside whatever spool_read() is at. Blocks while it reads the disk, at most about 5 s: parts of the spool
+ * in which all is older are not read. 0; -ETIME: the oldest were left out; -errno: some could not be read.
+ */
 typedef void (*SpoolVisit)(const Sample *sample, void *userdata);
-int spool_visit(const Spool *spool, SpoolVisit visit, void *userdata);
+int spool_visit(const Spool *spool, uint64_t from_msec, SpoolVisit visit, void *userdata);
 
 /* All that are in the spool with these numbers, from first to last, have arrived: they go. They may lie
  * before others that have not. */
@@ -110,3 +113,4 @@ uint64_t spool_dropped_of(const Spool *spool, const char *sensor); /* as in the 
 void spool_set_clock(Spool *spool, bool known);
 
 void spool_get_stats(const Spool *spool, SpoolStats *ret);
+uint64_t spool_appended_bytes(const Spool *spool); /* of the stats, for who needs it often */

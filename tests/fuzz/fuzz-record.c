@@ -8,8 +8,7 @@
 
 #include <errno.h>
 
-#include "fuzz.h"
-#include "spool-internal.h"
+#include "footer.h"
 #include "util/crc32c.h"
 
 #define STREAM_MAX (256 * 1024)
@@ -39,28 +38,53 @@ static void check_sample(const Record *record)
         hold(strlen(record->sample.data) == record->sample.data_size);
 }
 
+static void hold_same(const Summary *summary, const Summary *again)
+{
+        hold(again->n == summary->n && again->n_boots == summary->n_boots);
+        for (size_t i = 0; i < summary->capacity; i++) {
+                const SummaryEntry *a = &summary->slots[i], *b;
+
+                if (!a->sensor)
+                        continue;
+                b = summary_find(again, a->sensor, a->channel);
+                hold(b && b->messages == (uint32_t) a->messages && b->bytes == (uint32_t) a->bytes &&
+                        b->timeless == (uint32_t) a->timeless && b->at_msec == a->at_msec &&
+                        b->last == a->last && b->last_size == a->last_size);
+        }
+        for (size_t i = 0; i < summary->n_boots; i++) {
+                const SummaryBoot *a = &summary->boots[i], *b = &again->boots[i];
+
+                hold(memcmp(a->boot, b->boot, SAMPLE_BOOT_SIZE) == 0 && a->first == b->first &&
+                        a->at_msec == b->at_msec && (uint32_t) a->messages == b->messages);
+        }
+}
+
+/* Read and written again it says the same, and all of it is added to what there is. */
 static void check_footer(const Record *record)
 {
-        _cleanup_(channel_times_deinit) ChannelTimes times = {}, again = {};
-        _cleanup_(bytes_deinit) Bytes bytes = {};
+        _cleanup_(summary_deinit) Summary summary = {}, again = {}, both = {};
+        _cleanup_(bytes_deinit) Bytes file = {}, second_file = {};
         SegmentFooter footer, second;
 
-        if (segment_footer_decode(record->data, record->size, &footer, &times) < 0)
+        hold(bytes_reserve(&file, SEGMENT_HEADER_SIZE) && bytes_reserve(&second_file, SEGMENT_HEADER_SIZE));
+        memset(file.data, 0, SEGMENT_HEADER_SIZE);
+        memset(second_file.data, 0, SEGMENT_HEADER_SIZE);
+        file.size = second_file.size = SEGMENT_HEADER_SIZE;
+        bytes_put(&file, record->data, record->size);
+        if (footer_of(file.data, file.size, &footer, &summary) < 0) {
+                hold(summary.n == 0 && summary.n_boots == 0);
                 return;
-        hold(footer.size == record->size && footer.last == record->sequence);
-        segment_footer_encode(&bytes, footer.last, footer.count, &times);
-        hold(!bytes.failed &&
-                segment_footer_size(bytes.data + bytes.size - SEGMENT_FOOTER_TAIL) == bytes.size);
-        hold(segment_footer_decode(bytes.data, bytes.size, &second, &again) == 0);
-        hold(second.last == footer.last && second.count == footer.count && again.n == times.n);
-        for (size_t i = 0; i < times.capacity; i++) {
-                const ChannelTime *slot = &times.slots[i];
-
-                /* The newest, so another that is older changes nothing. */
-                if (slot->channel)
-                        hold(channel_times_note(&again, slot->channel, slot->at_msec) == 0);
         }
-        hold(again.n == times.n);
+        hold(record->type == RECORD_SUMMARY);
+        hold(footer.size == record->size && footer.last == record->sequence);
+        segment_footer_encode(&second_file, footer.last, footer.count, &summary);
+        hold(!second_file.failed);
+        hold(footer_of(second_file.data, second_file.size, &second, &again) == 0);
+        hold(second.last == footer.last && second.count == footer.count);
+        hold_same(&summary, &again);
+        hold(summary_merge(&both, &again) == 0 && summary_merge(&both, &summary) == 0);
+        hold(both.n == summary.n && both.n_boots == summary.n_boots);
+        summary_sort_boots(&both);
 }
 
 static void check_record(const uint8_t *data, size_t size)
@@ -76,7 +100,7 @@ static void check_record(const uint8_t *data, size_t size)
         if (r < 0)
                 return;
         hold(record.size <= size && record.data == data && record.sequence <= SEQUENCE_MAX);
-        if (record.type == RECORD_FOOTER) {
+        if (record_is_footer(&record)) {
                 check_footer(&record);
                 return;
         }

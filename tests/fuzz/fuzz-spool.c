@@ -4,27 +4,31 @@
  * Recovery of the spool, over several starts, from the files that spool-files.h makes. It always starts.
  * What it gives are records that are whole in one of the files, in ascending order, and nothing else. What
  * is appended gets a number of its own, is read back, and is there at the next start. Of lawful files, every
- * whole record that isn't confirmed comes sooner or later, however the rest of them is damaged; of pristine
- * ones, nothing is said to be damaged.
+ * whole record that isn't confirmed comes sooner or later, however the rest of them is damaged, unless it is
+ * counted as dropped; of pristine ones, nothing is said to be damaged.
  */
 
 #include "spool-files.h"
+#include "util/clock.h"
 
 #define KNOWN_MAX (4 * RECORDS_MAX)
 #define STARTS_MAX 8
 #define APPENDED_FIRST (UINT64_C(1) << 40) /* these numbers make samples that no file has */
+#define SETTLE_USEC (2 * USEC_PER_SEC)
 
-/* Known: where a number that names a file lies between records that go into one segment (see straddles()),
- * the next start believes that the records from that number on are in that file, and they are lost. Until
- * that is mended such inputs are held to less; then this is to be false, and the corpus has three of them
- * (bug-straddling-*). */
-#define STRADDLING_LOSES true
+/* What a start is like, by bits; below them, how many are appended. */
+#define HOW_APPENDED 7
+#define HOW_LIVE 8     /* what is appended is read in the other lane, and confirmed first */
+#define HOW_SMALL 16   /* there is little room */
+#define HOW_SENSORS 32 /* each has its policy */
+#define HOW_TTL 64     /* and one has a ttl: all of it is past, but what has no time */
+#define HOW_KILLED 128
 
 typedef struct Known {
         uint64_t sequence;
         uint32_t crc;
         bool wanted; /* lawful, and not confirmed: has to come */
-        bool seen, confirmed;
+        bool seen, confirmed, mortal;
 } Known;
 
 typedef struct Run {
@@ -34,9 +38,12 @@ typedef struct Run {
         sd_event *event;
         Spool *spool;
         bool patient; /* with a ready callback */
+        uint8_t how;  /* this start */
         uint64_t n_appended;
-        bool straddles;
-        ChannelTimes noted;
+        uint64_t dropped; /* counted in all starts */
+        bool blind;       /* more may have been dropped at a stop */
+        Summary noted;
+        uint64_t boot_msec;
 } Run;
 
 static uint32_t record_crc(uint64_t sequence, const Sample *sample)
@@ -69,45 +76,29 @@ static Known *add(Run *run, uint64_t sequence, uint32_t crc)
 
 static bool has_footer(const File *file)
 {
-        _cleanup_(channel_times_deinit) ChannelTimes times = {};
-        const uint8_t *end = file->bytes.data + file->bytes.size;
+        _cleanup_(summary_deinit) Summary summary = {};
         SegmentFooter footer;
-        uint32_t size = 0;
 
-        if (file->bytes.size >= SEGMENT_HEADER_SIZE + SEGMENT_FOOTER_TAIL)
-                size = segment_footer_size(end - SEGMENT_FOOTER_TAIL);
-        return size > 0 && size <= file->bytes.size - SEGMENT_HEADER_SIZE &&
-               segment_footer_decode(end - size, size, &footer, &times) == 0;
+        return footer_of(file->bytes.data, file->bytes.size, &footer, &summary) >= 0;
 }
 
-/* Is this number in a segment of the state tier, so that no copy of it is looked for? A damaged part of that
- * doesn't change it; a cut does. */
+/* Is this number, or one near behind it, in a segment of the state tier, so that no copy of it is looked
+ * for? A damaged part of that doesn't change it; a cut does. */
 static bool is_moved(const Run *run, uint64_t sequence)
 {
         for (size_t i = 0; i < run->files.n; i++) {
                 const File *file = &run->files.all[i];
 
-                if (!file->gone && file->folder == STATE && file->first <= sequence &&
-                        sequence <= file->last)
+                if (!file->gone && file->folder == STATE && file->first <= file->last &&
+                        sequence <= file->last && !is_far(sequence, file->first))
                         return true;
         }
         return false;
 }
 
-/* Are there young records before a segment of the state tier, or before a file that is none? Then a run that
- * could not see the state directory came between, or one of another version, or somebody put the file there.
- */
-static bool straddles(const Run *run)
+static bool is_mortal(const Sample *sample)
 {
-        uint64_t last = run->files.foreign;
-
-        for (size_t i = 0; i < run->files.n; i++)
-                if (run->files.all[i].folder == STATE)
-                        last = MAX(last, run->files.all[i].first);
-        for (size_t i = 0; i < run->files.n; i++)
-                if (run->files.all[i].folder != STATE && run->files.all[i].first < last)
-                        return true;
-        return false;
+        return !sample->boot && sample->at_msec > 0 && strcmp(sample->sensor, "s1") == 0;
 }
 
 /* Whatever is a whole record, wherever it is. */
@@ -126,27 +117,42 @@ static void look_at(Run *run, File *file)
                         (bytes->data[at + 8] != RECORD_SAMPLE && bytes->data[at + 8] != RECORD_HELD))
                         continue;
                 if (record_decode(bytes->data + at, bytes->size - at, 0, &record) < 0 ||
-                        record.type == RECORD_FOOTER)
+                        record_is_footer(&record))
                         continue;
                 known = add(run, record.sequence, record_crc(record.sequence, &record.sample));
+                known->mortal = is_mortal(&record.sample);
                 if (at < next)
                         continue;
                 next = at + record.size;
                 last = record.sequence;
-                known->wanted |= run->files.lawful && record.sequence > run->files.confirmed &&
+                known->wanted |= run->files.lawful && !was_confirmed(&run->files, record.sequence) &&
                                  (file->folder == STATE || !is_moved(run, record.sequence));
         }
         if (!has_footer(file))
                 file->last = last;
 }
 
+static bool expires(const Run *run, const Known *known)
+{
+        return known->mortal && (run->how & (HOW_TTL | HOW_SENSORS)) == (HOW_TTL | HOW_SENSORS);
+}
+
 /* --- the spool ---------------------------------------------------------------------------------------- */
 
-static void on_note(const char *channel, uint64_t at_msec, void *userdata)
+static void on_note(const SpoolNoted *noted, void *userdata)
 {
         Run *run = userdata;
+        SummaryEntry entry = {.sensor = (char *) (uintptr_t) noted->sensor,
+                .channel = noted->channel,
+                .at_msec = noted->at_msec};
 
-        hold(channel_times_note(&run->noted, channel, at_msec) == 0);
+        if (noted->boot)
+                run->boot_msec = MAX(run->boot_msec, noted->at_msec);
+        else {
+                if (run->files.lawful)
+                        hold(noted->at_msec > 0 && noted->at_msec < BOOT_MSEC);
+                hold(summary_add_entry(&run->noted, &entry) == 0);
+        }
 }
 
 static void on_ready(void *userdata)
@@ -154,28 +160,59 @@ static void on_ready(void *userdata)
         (void) userdata;
 }
 
-static void start(Run *run)
+static void start(Run *run, uint8_t how)
 {
-        static const SpoolLimits limits = {
-                .max_size = 64 << 20, .memory = 4 << 20, .sync_usec = 3600 * USEC_PER_SEC};
+        SpoolLimits limits = {.max_size = how & HOW_SMALL ? 512 << 10 : 64 << 20,
+                .memory = how & HOW_SMALL ? 128 << 10 : 4 << 20,
+                .sync_usec = how & HOW_SMALL ? 1000 : 3600 * USEC_PER_SEC,
+                .policy = {.priority = 5}};
+        const SpoolSensor sensors[] = {
+                {"s0", {.priority = 9}},
+                {"s1", {.priority = 5,
+                               .when_full = SPOOL_FULL_NEWEST,
+                               .ttl_usec = how & HOW_TTL ? 3600 * USEC_PER_SEC : 0}},
+                {"s2", {.priority = 5, .when_full = SPOOL_FULL_THIN}},
+        };
         _cleanup_(freep) char *state = text_printf("%s/state", fuzz_folder), *error = NULL;
         _cleanup_(freep) char *runtime = text_printf("%s/run", fuzz_folder);
 
-        hold(spool_new(&run->spool, run->event, state, runtime, &limits, on_note, run, &error) == 0 &&
+        run->how = how;
+        hold(spool_new(&run->spool, run->event, state, runtime, &limits, sensors,
+                     how & HOW_SENSORS ? ELEMENTSOF(sensors) : 0, on_note, run, &error) == 0 &&
                 !error);
         if (run->patient)
                 spool_set_ready(run->spool, on_ready, run);
+        for (size_t i = 0; i < run->n_known; i++)
+                if (expires(run, &run->known[i]))
+                        run->known[i].wanted = false;
+}
+
+/* Until the disk has nothing to do, so that all that is dropped is counted. */
+static void settle(Run *run)
+{
+        uint64_t until = clock_monotonic_usec() + SETTLE_USEC;
+
+        while (run->spool->armed_usec != UINT64_MAX && !run->spool->trouble) {
+                hold(clock_monotonic_usec() < until);
+                hold(sd_event_run(run->event, SETTLE_USEC) >= 0);
+        }
+        run->blind |= run->spool->armed_usec != UINT64_MAX;
 }
 
 /* What was confirmed is done with; all else has to come again. */
-static void stop(Run *run, bool killed)
+static void stop(Run *run)
 {
         static Snapshot snapshot;
+        SpoolStats stats;
 
-        if (killed)
+        if (run->how & HOW_SMALL)
+                settle(run);
+        spool_get_stats(run->spool, &stats);
+        run->dropped += stats.dropped;
+        if (run->how & HOW_KILLED)
                 snapshot_take(&snapshot);
         run->spool = spool_free(run->spool);
-        if (killed)
+        if (run->how & HOW_KILLED)
                 snapshot_restore(&snapshot);
         for (size_t i = 0; i < run->n_known; i++)
                 if (run->known[i].confirmed)
@@ -184,11 +221,11 @@ static void stop(Run *run, bool killed)
                         run->known[i].seen = false;
 }
 
-static int read_one(Run *run, uint64_t from, uint64_t *ret_sequence, Sample *ret)
+static int read_one(Run *run, SpoolLane lane, uint64_t from, uint64_t *ret_sequence, Sample *ret)
 {
         int r;
 
-        while ((r = spool_read(run->spool, from, ret_sequence, ret)) == -EAGAIN)
+        while ((r = spool_read(run->spool, lane, from, ret_sequence, ret)) == -EAGAIN)
                 hold(run->patient && sd_event_run(run->event, UINT64_MAX) >= 0);
         hold(r >= 0);
         return r;
@@ -196,10 +233,11 @@ static int read_one(Run *run, uint64_t from, uint64_t *ret_sequence, Sample *ret
 
 static bool was_noted(const Run *run, const Sample *sample)
 {
-        for (size_t i = 0; i < run->noted.capacity; i++)
-                if (run->noted.slots[i].channel && strcmp(run->noted.slots[i].channel, sample->channel) == 0)
-                        return run->noted.slots[i].at_msec >= sample->at_msec;
-        return false;
+        const SummaryEntry *entry = summary_find(&run->noted, sample->sensor, sample->channel);
+
+        if (sample->boot)
+                return run->boot_msec >= sample->at_msec;
+        return sample->at_msec == 0 || (entry && entry->at_msec >= sample->at_msec);
 }
 
 /* All there is from a number on. How many; the last of their numbers. */
@@ -209,11 +247,11 @@ static size_t read_all(Run *run, uint64_t from, uint64_t *ret_last)
         size_t n = 0;
         Sample sample;
 
-        while (read_one(run, last + 1, &sequence, &sample) > 0) {
+        while (read_one(run, SPOOL_BACKLOG, last + 1, &sequence, &sample) > 0) {
                 Known *known = find(run, sequence, record_crc(sequence, &sample));
 
                 hold(sequence > last);
-                hold(known);
+                hold(known && !expires(run, known));
                 if (run->files.pristine && run->n_appended == 0)
                         hold(was_noted(run, &sample));
                 known->seen = true;
@@ -226,91 +264,133 @@ static size_t read_all(Run *run, uint64_t from, uint64_t *ret_last)
         return n;
 }
 
-static void append(Run *run, unsigned n)
+/* How many that can be read back; the first and the last of their numbers. */
+static size_t append(Run *run, unsigned n, uint64_t *ret_first, uint64_t *ret_last)
 {
-        uint64_t sequence = 0, first = 0, last, found = 0, from;
+        SpoolLane lane = run->how & HOW_LIVE ? SPOOL_LIVE : SPOOL_BACKLOG;
+        uint64_t sequence = 0, found = 0, last, from;
+        size_t n_living = 0, n_read = 0;
         Sample sample;
 
+        *ret_first = spool_end(run->spool);
         for (unsigned i = 0; i < n; i++) {
                 const Sample *made = sample_of(APPENDED_FIRST + run->n_appended++, run->files.scale);
+                Known *known;
+                int r;
 
                 last = sequence;
-                hold(spool_append(run->spool, made, &sequence) == 0);
-                hold(sequence > last);
+                r = spool_append(run->spool, made, &sequence);
+                if (r == -ENOSPC && (run->how & HOW_SMALL))
+                        continue;
+                hold(r == 0);
+                hold(sequence > last && sequence >= *ret_first);
                 for (size_t k = 0; k < run->n_known && run->files.lawful; k++)
                         hold(run->known[k].sequence != sequence);
-                add(run, sequence, record_crc(sequence, made))->wanted = !run->straddles;
-                first = i == 0 ? sequence : first;
+                known = add(run, sequence, record_crc(sequence, made));
+                known->mortal = is_mortal(made);
+                known->wanted = !expires(run, known);
+                n_living += known->wanted;
         }
-        from = first;
-        for (unsigned i = 0; i < n; i++) {
-                hold(read_one(run, from, &found, &sample) > 0);
-                hold(found == first + i && find(run, found, record_crc(found, &sample)));
-                from = found + 1;
+        *ret_last = spool_end(run->spool) - 1;
+        for (from = *ret_first; read_one(run, lane, from, &found, &sample) > 0; from = found + 1) {
+                hold(found <= *ret_last && find(run, found, record_crc(found, &sample)));
+                n_read++;
         }
-        if (n > 0)
-                hold(read_one(run, from, &found, &sample) == 0);
+        hold(n_read == n_living || ((run->how & HOW_SMALL) && n_read < n_living));
+        return n_read;
 }
 
-static void confirm(Run *run, uint64_t sequence)
+static void confirm(Run *run, uint64_t first, uint64_t last)
 {
         uint64_t found = 0;
         Sample sample;
 
-        spool_confirm(run->spool, sequence);
+        spool_confirm(run->spool, first, last);
         for (size_t i = 0; i < run->n_known; i++)
-                if (run->known[i].seen && run->known[i].sequence <= sequence)
+                if (run->known[i].seen && run->known[i].sequence >= first &&
+                        run->known[i].sequence <= last) {
                         run->known[i].confirmed = true;
-        hold(read_one(run, 0, &found, &sample) == 0 || found > sequence);
+                        hold(spool_is_confirmed(run->spool, run->known[i].sequence));
+                }
+        hold(read_one(run, SPOOL_BACKLOG, first, &found, &sample) == 0 || found > last);
+}
+
+static void check_stats(Run *run, size_t n)
+{
+        SpoolStats stats;
+
+        spool_get_stats(run->spool, &stats);
+        hold(stats.messages > 0 || n == 0 || (run->how & HOW_SMALL));
+        if (!run->files.pristine)
+                return;
+        hold(stats.damaged == 0);
+        hold(stats.dropped == 0 || (run->how & (HOW_SMALL | HOW_TTL)));
 }
 
 /* One start in which part of what there is is confirmed; ended by kill -9, or not. */
 static void go(Run *run, uint8_t how, uint8_t share)
 {
-        uint64_t last, sequence;
-        SpoolStats stats;
-        size_t n;
+        uint64_t last, first_new, last_new;
+        size_t n, n_new;
 
-        start(run);
+        start(run, how);
         n = read_all(run, 1, &last);
-        append(run, how % 8);
-        hold(read_all(run, 1, &sequence) == n + how % 8);
-        if (run->files.pristine) {
-                spool_get_stats(run->spool, &stats);
-                hold(stats.damaged == 0 && stats.dropped == 0);
-                hold(stats.messages == 0 || n + how % 8 > 0); /* it may say 0 where there are few */
+        check_stats(run, n);
+        n_new = append(run, how & HOW_APPENDED, &first_new, &last_new);
+        if (how & HOW_SMALL) {
+                settle(run);
+                n = read_all(run, 1, &last);
+        } else {
+                n += n_new;
+                hold(read_all(run, 1, &last) == n);
         }
+        check_stats(run, n);
+        if ((how & HOW_LIVE) && n_new > 0) {
+                confirm(run, first_new, last_new);
+                n = read_all(run, 1, &last);
+                check_stats(run, n);
+        }
+        if (share % 2)
+                spool_rest(run->spool, SPOOL_LIVE);
         if (share > 0 && n > 0) {
-                sequence = 0;
+                uint64_t sequence = 0;
+
                 for (size_t i = 0; i <= n * share / 256; i++) {
                         Sample sample;
 
-                        hold(read_one(run, sequence + 1, &sequence, &sample) > 0);
+                        hold(read_one(run, SPOOL_BACKLOG, sequence + 1, &sequence, &sample) > 0);
                 }
-                confirm(run, sequence);
+                confirm(run, 1, sequence);
         }
-        stop(run, how & 0x80);
+        stop(run);
 }
 
 /* Reads and confirms until nothing comes any more. */
 static void drain(Run *run)
 {
+        uint64_t missing = 0;
+
         for (unsigned starts = 0;; starts++) {
                 uint64_t last;
                 SpoolStats stats;
 
                 hold(starts < STARTS_MAX);
-                start(run);
+                start(run, 0);
                 if (read_all(run, 1, &last) == 0)
                         break;
-                confirm(run, last);
+                confirm(run, 1, last);
                 spool_get_stats(run->spool, &stats);
                 hold(stats.messages == 0);
-                stop(run, false);
+                stop(run);
         }
-        stop(run, false);
+        stop(run);
         for (size_t i = 0; i < run->n_known; i++)
-                hold(!run->known[i].wanted);
+                if (run->known[i].wanted) {
+                        missing++;
+                        if (getenv("FUZZ_SHOW"))
+                                fprintf(stderr, "missing: %" PRIu64 "\n", run->known[i].sequence);
+                }
+        hold(missing <= run->dropped || run->blind);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -334,9 +414,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         files_make(&run.files, &input);
         if (getenv("FUZZ_SHOW"))
                 files_show(&run.files);
-        run.straddles = STRADDLING_LOSES && straddles(&run);
-        if (run.straddles)
-                run.files.lawful = run.files.pristine = false;
         for (Folder folder = STATE; folder < FOLDERS; folder++)
                 for (size_t i = 0; i < run.files.n; i++)
                         if (!run.files.all[i].gone && run.files.all[i].folder == folder)
@@ -346,6 +423,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 go(&run, how[i], share[i]);
         drain(&run);
         files_deinit(&run.files);
-        channel_times_deinit(&run.noted);
+        summary_deinit(&run.noted);
         return 0;
 }

@@ -45,6 +45,7 @@ static struct {
         atomic_int memory_error;      /* there, on memory of its own */
         atomic_int read_error;        /* of pread, from read_error_from on */
         atomic_llong read_error_from; /* offset in the file */
+        atomic_llong read_bytes;      /* asked of pread */
         atomic_bool stalled;          /* fdatasync waits */
         atomic_llong disk_bytes, disk_writes, syncs;
         atomic_int die_at;      /* before the n-th write, sync, rename or unlink: 0 never */
@@ -128,6 +129,7 @@ ssize_t pread(int fd, void *data, size_t size, off_t offset)
                 }
                 size = (size_t) (calls.read_error_from - offset);
         }
+        calls.read_bytes += (long long) size;
         return preadv(fd, &(struct iovec){data, size}, 1, offset);
 }
 

@@ -237,6 +237,7 @@ void lanes_start(Delivery *delivery)
         /* One message alone is the newest there is. */
         delivery->draining = stats.messages > 1;
         delivery->boundary = delivery->draining ? end : 0;
+        spool_set_boundary(delivery->spool, delivery->boundary);
         delivery->lanes[SPOOL_LIVE].next = delivery->boundary;
         delivery->tokens = 1;
         delivery->tokens_usec = clock_monotonic_usec();

@@ -99,10 +99,14 @@ static void remove_segments(Disk *disk, DiskJob *job)
         SegmentName name;
 
         for (size_t i = 0; i < job->n_remove; i++) {
-                if (writer->fd >= 0 && writer->segment.first == job->remove[i])
+                uint64_t first = job->remove[i].first;
+
+                if (writer->fd >= 0 && writer->segment.first == first)
                         writer_close(writer);
-                if (unlinkat(writer->directory, segment_name(name, job->remove[i]), 0) < 0 &&
-                        errno != ENOENT)
+                if (job->remove[i].keep &&
+                        aside_keep_file(&disk->aside, writer->directory, segment_name(name, first)) >= 0)
+                        continue;
+                if (unlinkat(writer->directory, segment_name(name, first), 0) < 0 && errno != ENOENT)
                         job->unremoved = true;
         }
 }
@@ -127,6 +131,7 @@ static int fetch(Disk *disk, DiskJob *job)
         _cleanup_(closep) int fd = openat(disk->writer.directory, segment_name(name, job->fetch_first),
                 O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
+        job->fetched.base = job->fetched.length = 0; /* whatever it was of */
         if (fd < 0)
                 return -errno;
         if (job->fetched.capacity < DISK_FETCH_SIZE) {

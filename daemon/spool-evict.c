@@ -186,14 +186,15 @@ bool spool_expires(Spool *spool, SpoolLane lane, const Record *record)
         policy = policies_find(&spool->policies, sample->sensor, NULL);
         if (sample->boot || !policy_expires(policy, sample->at_msec, ttl_now(spool)))
                 return false;
-        if (record->sequence > spool->expired[lane]) {
+        if (!ranges_covers(&spool->expired, record->sequence)) {
                 SpoolCounts one = {};
 
                 counts_add(&one, sample->sensor, 1, 1);
                 count_evicted(spool, NULL, &one);
                 counts_deinit(&one);
-                spool->expired[lane] = record->sequence;
         }
+        /* A lane reads in order: what it passed before was counted, or has been sent. */
+        ranges_add(&spool->expired, lane == SPOOL_LIVE ? MAX(spool->boundary, 1U) : 1, record->sequence);
         return true;
 }
 
@@ -221,7 +222,7 @@ void spool_fill_trim(Spool *spool, DiskJob *job, uint64_t bytes)
                 .floor = spool->confirmed,
                 .islands = spool->islands,
                 .now_msec = ttl_now(spool),
-                .counted = spool->expired[SPOOL_BACKLOG],
+                .counted = ranges_reach(&spool->expired, 0),
                 .need = spool->squeeze ? must : MAX(must, spool->limits.max_size / 16),
                 .must = must,
                 .segments = segments,
@@ -292,7 +293,7 @@ bool spool_evict_runtime(Spool *spool)
                 .floor = spool_floor(spool),
                 .islands = spool->islands,
                 .now_msec = ttl_now(spool),
-                .counted = spool->expired[SPOOL_BACKLOG],
+                .counted = ranges_reach(&spool->expired, 0),
                 .need = MIN(MAX(spool->limits.memory / 16, (uint64_t) 1), bytes),
                 .must = 1,
                 .segments = tier->segments + from,

@@ -120,14 +120,15 @@ static bool drop_state(Spool *spool, size_t index)
 {
         if (spool->n_remove == spool->remove_capacity) {
                 size_t capacity = spool->remove_capacity * 2 + 16;
-                uint64_t *remove = reallocarray(spool->remove, capacity, sizeof(*remove));
+                DiskRemove *remove = reallocarray(spool->remove, capacity, sizeof(*remove));
 
                 if (!remove)
                         return false; /* another time */
                 spool->remove = remove;
                 spool->remove_capacity = capacity;
         }
-        spool->remove[spool->n_remove++] = spool->state.segments[index].first;
+        spool->remove[spool->n_remove++] = (DiskRemove){.first = spool->state.segments[index].first,
+                .keep = spool->state.segments[index].unreadable};
         tier_remove(&spool->state, index);
         return true;
 }

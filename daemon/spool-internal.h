@@ -146,6 +146,7 @@ typedef struct Segment {
         int fd;           /* runtime tier: open; state tier: -1 */
         Place place;      /* runtime tier */
         bool renewed;     /* by the trim that is being taken */
+        bool unreadable;  /* in part, for longer than is waited for: when it goes, its file is kept aside */
 } Segment;
 
 typedef struct Tier {
@@ -204,6 +205,8 @@ typedef struct Aside {
 
 /* Keeps a copy of part of a segment. 0, -ENOSPC (there is enough in there), -errno. */
 int aside_keep(const Aside *aside, int fd, uint64_t first, uint32_t from, uint32_t to);
+/* The same with a whole file of this folder, which is moved there. */
+int aside_keep_file(const Aside *aside, int folder, const char *name);
 
 typedef struct Recovery {
         const Aside *aside;
@@ -248,6 +251,11 @@ typedef struct DiskSource { /* whole records of a runtime segment */
         uint64_t after; /* they are above this */
 } DiskSource;
 
+typedef struct DiskRemove {
+        uint64_t first;
+        bool keep; /* aside */
+} DiskRemove;
+
 typedef struct DiskAside {
         uint64_t first;
         uint32_t from, to;
@@ -263,7 +271,7 @@ typedef struct DiskJob {
         DiskAside asides[DISK_ASIDES_MAX]; /* parts that were found to be damaged */
         size_t n_asides;
 
-        uint64_t *remove; /* segments, by first number */
+        DiskRemove *remove;
         size_t n_remove;
         bool unremoved; /* one of them could not be */
 
@@ -340,6 +348,7 @@ typedef struct Cursor {
         bool resting;
         uint64_t skipped_from, skipped_to; /* in between, all have outlived their ttl */
         uint64_t empty_from, empty_to;     /* in between, nothing was found that is to be read */
+        uint64_t failing_usec;             /* since when it can't read; 0: it can */
 
         Fetch fetch; /* what the disk is asked for */
         uint64_t fetch_segment;
@@ -382,7 +391,7 @@ struct Spool {
         Cursor cursors[SPOOL_LANES];
 
         Disk *disk;
-        uint64_t *remove; /* segments for the disk to remove */
+        DiskRemove *remove; /* segments for the disk to remove */
         size_t n_remove, remove_capacity;
         DiskAside asides[DISK_ASIDES_MAX];
         size_t n_asides;
@@ -393,7 +402,8 @@ struct Spool {
 
         uint64_t damaged, appended_messages, appended_bytes;
         bool clock_known;
-        uint64_t expired[SPOOL_LANES]; /* what had outlived its ttl when it was read is counted up to here */
+        uint64_t boundary; /* the backlog lane ends before it; 0: nowhere */
+        Ranges expired;    /* in these, what had outlived its ttl when it was read is counted */
         SpoolCounts dropped;
         bool trimming; /* a job changes the state tier's segments */
         bool squeeze;  /* the disk is full before max_size is reached */

@@ -10,7 +10,10 @@
 #include <string.h>
 
 #include "spool-internal.h"
+#include "util/clock.h"
 #include "util/log.h"
+
+#define FAILING_USEC (60 * USEC_PER_SEC) /* so long a disk is given to recover */
 
 void cursor_deinit(Cursor *cursor)
 {
@@ -121,6 +124,8 @@ static int fill_from_state(Spool *spool, Cursor *cursor, const Segment *segment)
                 reader->base = cursor->fetched.base;
                 reader->length = cursor->fetched.length;
                 cursor->fetched = (Reader){.buffer = buffer.buffer, .capacity = buffer.capacity};
+                if (cursor->fetch_result < 0)
+                        reader->length = 0;
                 return cursor->fetch_result < 0 ? cursor->fetch_result : reader_has(reader) ? 0 : -ENODATA;
         }
         if (cursor->fetch != FETCH_RUNNING) {
@@ -215,12 +220,42 @@ void cursor_invalidate(Spool *spool, const Tier *tier)
                 spool->n_asides = 0; /* who rewrote kept them */
 }
 
+/* The rest of a segment can't be read. What is gone is gone, and what we lack ourselves will be there again;
+ * but a disk may recover, so it is tried for a while, and then the file is kept. 0: go on behind it. */
+static int give_up(Spool *spool, Cursor *cursor, const Tier *tier, Segment *segment, int error)
+{
+        bool is_gone = error == -ENODATA || error == -ENOENT;
+        uint64_t now_usec = clock_monotonic_usec();
+        SegmentName name;
+
+        if (error == -EAGAIN || error == -ENOMEM || error == -EMFILE || error == -ENFILE)
+                return error;
+        if (!is_gone && cursor->failing_usec == 0) {
+                cursor->failing_usec = now_usec;
+                log_warning("spool: %s/%s can't be read beyond byte %u: %s; it is tried again for %u s",
+                        tier->path, segment_name(name, segment->first), cursor->reader.offset,
+                        strerror(-error), (unsigned) (FAILING_USEC / USEC_PER_SEC));
+        }
+        if (!is_gone && now_usec - cursor->failing_usec < FAILING_USEC)
+                return error;
+        cursor->failing_usec = 0;
+        spool->damaged++;
+        if (segment->count > cursor->reader.count)
+                spool->dropped.dropped += segment->count - cursor->reader.count;
+        log_warning(
+                "spool: %s/%s can't be read beyond byte %u: %s; what is in it from there on is dropped%s%s",
+                tier->path, segment_name(name, segment->first), cursor->reader.offset, strerror(-error),
+                is_gone ? "" : "; the file goes to ", is_gone ? "" : spool->aside.path);
+        segment->unreadable = !is_gone;
+        end_segment(&cursor->reader, segment);
+        return 0;
+}
+
 /* 1, 0 (no such record in this segment), -EAGAIN, -errno. */
 static int cursor_read(
         Spool *spool, Cursor *cursor, const Tier *tier, Segment *segment, uint64_t sequence, Record *ret)
 {
         Reader *reader = &cursor->reader;
-        SegmentName name;
         uint32_t damage = 0;
         int r;
 
@@ -242,16 +277,21 @@ static int cursor_read(
                 case READER_FILL:
                         r = tier == &spool->state ? fill_from_state(spool, cursor, segment)
                                                   : reader_fill(reader, segment->fd);
-                        if (r == 0)
-                                continue;
-                        if (r != -EIO && r != -ENODATA && r != -ENOENT)
-                                return r;
-                        log_warning("spool: %s/%s can't be read beyond byte %u: %s", tier->path,
-                                segment_name(name, segment->first), reader->offset, strerror(-r));
-                        spool->damaged++;
-                        end_segment(reader, segment);
-                        return 0;
+                        if (r < 0)
+                                return give_up(spool, cursor, tier, segment, r);
+                        cursor->failing_usec = 0;
+                        continue;
                 }
+}
+
+void spool_set_boundary(Spool *spool, uint64_t sequence)
+{
+        spool->boundary = sequence;
+}
+
+static bool ends_before(const Spool *spool, SpoolLane lane, uint64_t sequence)
+{
+        return lane == SPOOL_BACKLOG && spool->boundary > 0 && sequence >= spool->boundary;
 }
 
 /* Has it outlived its ttl? Then all from the start to it aren't looked at again. */
@@ -259,7 +299,7 @@ static bool skip(Spool *spool, SpoolLane lane, const Record *record, uint64_t st
 {
         Cursor *cursor = &spool->cursors[lane];
 
-        if (!spool_expires(spool, lane, record))
+        if (ends_before(spool, lane, record->sequence) || !spool_expires(spool, lane, record))
                 return false;
         cursor->skipped_from = start;
         cursor->skipped_to = record->sequence;
@@ -305,6 +345,8 @@ int spool_read(Spool *spool, SpoolLane lane, uint64_t sequence, uint64_t *ret_se
                                         break;
                                 r = cursor_read(spool, cursor, tier, &tier->segments[i], sequence, &record);
                         } while (r > 0 && skip(spool, lane, &record, start, &sequence));
+                        if (r > 0 && ends_before(spool, lane, record.sequence))
+                                return 0;
                         if (r > 0) {
                                 *ret_sequence = record.sequence;
                                 *ret = record.sample;

@@ -91,6 +91,15 @@ int aside_keep(const Aside *aside, int fd, uint64_t first, uint32_t from, uint32
         return r;
 }
 
+int aside_keep_file(const Aside *aside, int folder, const char *name)
+{
+        _cleanup_(closep) int to = aside_open(aside, 0);
+
+        if (to < 0)
+                return to;
+        return renameat(folder, name, to, name) < 0 ? -errno : 0;
+}
+
 static bool is_blank(int fd, uint32_t from, uint32_t to)
 {
         uint8_t buffer[4096];

@@ -88,10 +88,10 @@ static int read_next(Walk *walk, const Segment *segment, int fd, Record *ret, bo
                         continue;
                 case READER_FILL:
                         r = reader_fill(&walk->reader, fd);
-                        if (r == -ENOMEM)
-                                return r;
                         if (r >= 0)
                                 continue;
+                        if (r != -ENODATA) /* it may be there again: the segment stays as it is */
+                                return r;
                         trim->damaged += last_time;
                         if (last_time)
                                 log_warning("spool: a segment can't be read beyond byte %u: %s",

@@ -82,6 +82,9 @@ void spool_rest(Spool *spool, SpoolLane lane);
 /* The number that the next record gets. */
 uint64_t spool_end(const Spool *spool);
 
+/* The backlog lane ends before this number. 0, as from the beginning: it has everything. */
+void spool_set_boundary(Spool *spool, uint64_t sequence);
+
 typedef void (*SpoolReady)(void *userdata);
 void spool_set_ready(Spool *spool, SpoolReady ready, void *userdata); /* from the event loop; may read */
 

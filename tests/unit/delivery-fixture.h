@@ -100,6 +100,12 @@ void spool_rest(Spool *spool, SpoolLane lane)
         spool->rests[lane]++;
 }
 
+void spool_set_boundary(Spool *spool, uint64_t sequence)
+{
+        (void) spool;
+        (void) sequence;
+}
+
 uint64_t spool_end(const Spool *spool)
 {
         return spool->end;

@@ -14,7 +14,8 @@
  *   spool-flush.c    what goes to the disk and when; trouble with the disk
  *   spool-policy.c   the sensors' policies, and counts by sensor; pure
  *   spool-plan.c     what is to go when there is no room; pure
- *   spool-trim.c     lets it go: rewrites segments
+ *   spool-trim.c     lets it go, and what stays is put together;
+ *   spool-trim-write.c   in new files
  *   spool-evict.c    when, in which tier; what is counted and logged of it
  *   spool-read.c     the cursors, one a lane
  *   spool-open.c     opening, and how the two tiers fit together

@@ -96,6 +96,29 @@ static bool is_moved(const Run *run, uint64_t sequence)
         return false;
 }
 
+/* Young records are copied in order: none is in the state tier while an older one isn't. */
+static bool is_disordered(const Run *run)
+{
+        const Files *files = &run->files;
+        uint64_t first = UINT64_MAX;
+
+        for (size_t i = 0; i < files->n; i++) {
+                const File *file = &files->all[i];
+
+                if (!file->gone && file->folder != STATE && !is_moved(run, file->first))
+                        first = MIN(first, file->first);
+        }
+        for (size_t i = 0; i < files->n; i++)
+                for (size_t k = 0; k < files->n; k++) {
+                        const File *young = &files->all[i], *old = &files->all[k];
+
+                        if (young->folder != STATE && old->folder == STATE && young->first > first &&
+                                young->first <= old->last && old->first <= young->last)
+                                return true;
+                }
+        return false;
+}
+
 static bool is_mortal(const Sample *sample)
 {
         return !sample->boot && sample->at_msec > 0 && strcmp(sample->sensor, "s1") == 0;
@@ -414,10 +437,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         files_make(&run.files, &input);
         if (getenv("FUZZ_SHOW"))
                 files_show(&run.files);
-        for (Folder folder = STATE; folder < FOLDERS; folder++)
+        for (Folder folder = STATE; folder < FOLDERS; folder++) {
+                if (folder == RUNTIME && is_disordered(&run)) {
+                        run.files.lawful = run.files.pristine = false;
+                        for (size_t i = 0; i < run.n_known; i++)
+                                run.known[i].wanted = false;
+                }
                 for (size_t i = 0; i < run.files.n; i++)
                         if (!run.files.all[i].gone && run.files.all[i].folder == folder)
                                 look_at(&run, &run.files.all[i]);
+        }
 
         for (size_t i = 0; i < ELEMENTSOF(how); i++)
                 go(&run, how[i], share[i]);

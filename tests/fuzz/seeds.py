@@ -103,6 +103,16 @@ def footer(sequence, count, *times):
     return record(2, sequence, body + struct.pack("<I", 17 + len(body) + 8) + b"SEAL")
 
 
+def summary(sequence, count, entries, boots=()):
+    body = struct.pack("<II", count, len(entries))
+    for sensor, channel, messages, size, timeless, at, last, last_size in entries:
+        body += string(sensor) + string(channel)
+        body += struct.pack("<IIIQQI", messages, size, timeless, at, last, last_size)
+    for boot, first, at, messages in boots:
+        body += boot + struct.pack("<QQI", first, at, messages)
+    return record(4, sequence, body + struct.pack("<I", 17 + len(body) + 8) + b"SEAL")
+
+
 def piece(right, data):
     return struct.pack("<BH", right, len(data)) + data
 
@@ -117,6 +127,9 @@ def records():
     yield "noise", noise + one + noise + two + noise + held + piece(0, b"x") + end + noise
     yield "disorder", two + one + held + one
     yield "footer", end
+    yield "summary", one + two + held + piece(1, summary(
+        7, 3, [("door", "Halle/Tür", 1, 65, 0, 5, 1, 65), ("", "c", 1, 60, 0, 6, 5, 60), ("s", "c", 1, 70, 1, 0, 7, 70),
+               ("s", "c", 1, 70, 0, 9, 6, 70)], [(bytes(16), 7, 9, 1), (bytes(range(16)), 8, 9, 1), (bytes(16), 6, 5, 1)]))
     yield "empty", piece(1, record(1, 2, sample_body(b"", b"", b"")))
     yield "torn", one + piece(0, record(1, 3, sample_body(b"door", b"c", b"1"))[:20])
     yield "large", piece(1, record(1, 9, sample_body(b"s", b"c", b"1" * 2000)))
@@ -125,6 +138,7 @@ def records():
 
 # --- the spool: programs for spool-files.h -----------------------------------------------------------------------
 
+LIVE, SMALL, SENSORS, TTL, KILLED = (1 << bit for bit in range(3, 8))  # how a start is, with how many are appended
 OLD = 0x80
 SEAL = bytes([5, 0])
 
@@ -133,12 +147,21 @@ def put(n, tier=0):
     return bytes([tier, n - 1])
 
 
-def segment(folder):
-    return bytes([3, folder])
+def segment(folder, first_version=False):
+    return bytes([0x43 if first_version else 3, folder])
 
 
 def follow(tier=0, before=0):
     return bytes([6 | tier, before])
+
+
+def jump(by, tier=0):
+    """By so many numbers, or from 128 on, far away."""
+    return bytes([4 | tier, by])
+
+
+def island(before):
+    return bytes([0x47, before << 1 | 1])
 
 
 def damage(how, file, offset, byte, more=b""):
@@ -164,6 +187,17 @@ def spool():
             ("raw", (0, 1, 0, 0, 0, 1), put(2) + bytes([15, 0, 1, 0, 29]) + bytes(20) + b"\1\1s\0c\0" + b"1\0"),
             ("renamed", (0, 1, 0, 0, 0, 1), put(2) + bytes([14, 5, 0]) + put(2)),
             ("killed", (0, 0x83, 128, 0x82, 0, 1), put(20) + put(12, OLD) + SEAL),
+            ("first-version", (0, 1, 0, 0, 0, 1), segment(0, True) + put(20, OLD) + SEAL + segment(0, True) +
+             put(10, OLD) + follow() + put(10)),
+            ("lanes", (1, LIVE | 5, 40, LIVE | KILLED | 3, 0, 1), put(20, OLD) + SEAL + follow() + put(10)),
+            ("islands", (1, 1, 0, LIVE | 2, 0, 1), put(30, OLD) + SEAL + follow(0, 10) + put(20) + island(7) +
+             put(10) + island(3)),
+            ("far", (0, 1, 0, KILLED | 1, 0, 1), put(5) + jump(130) + put(5) + jump(200, OLD) + put(5, OLD) + SEAL),
+            ("policies", (0, SENSORS | TTL | 3, 0, SENSORS | 1, 90, 1), put(32, OLD) + SEAL + follow() + put(32)),
+            ("full", (1, SENSORS | SMALL | 7, 0, SENSORS | SMALL | TTL | 7, 60, 250), b"".join(
+                segment(0) + put(12, OLD) + SEAL for _ in range(9)) + follow() + put(12)),
+            ("full-killed", (0, SENSORS | SMALL | KILLED | 7, 0, SMALL | LIVE | KILLED | 7, 60, 240), b"".join(
+                segment(0) + put(12, OLD) + SEAL for _ in range(9)) + follow() + put(12)),
             ("large", (1, 1, 10, 1, 100, 255), put(20, OLD) + put(20))):
         yield name, bytes(head) + steps
 

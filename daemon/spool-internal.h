@@ -481,6 +481,7 @@ int position_open(const Tier *tier, bool create); /* -1: can't */
 void position_save(Spool *spool);
 
 /* spool-read.c */
+extern uint64_t spool_failing_usec; /* so long a disk that can't be read is given to recover */
 void cursor_deinit(Cursor *cursor);
 void spool_confirm_reads(Spool *spool);
 void spool_fetched(Spool *spool, DiskJob *job); /* takes what the disk has read */

@@ -13,7 +13,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define FAILING_USEC (60 * USEC_PER_SEC) /* so long a disk is given to recover */
+uint64_t spool_failing_usec = 60 * USEC_PER_SEC;
 
 void cursor_deinit(Cursor *cursor)
 {
@@ -234,9 +234,9 @@ static int give_up(Spool *spool, Cursor *cursor, const Tier *tier, Segment *segm
                 cursor->failing_usec = now_usec;
                 log_warning("spool: %s/%s can't be read beyond byte %u: %s; it is tried again for %u s",
                         tier->path, segment_name(name, segment->first), cursor->reader.offset,
-                        strerror(-error), (unsigned) (FAILING_USEC / USEC_PER_SEC));
+                        strerror(-error), (unsigned) (spool_failing_usec / USEC_PER_SEC));
         }
-        if (!is_gone && now_usec - cursor->failing_usec < FAILING_USEC)
+        if (!is_gone && now_usec - cursor->failing_usec < spool_failing_usec)
                 return error;
         cursor->failing_usec = 0;
         spool->damaged++;

@@ -45,6 +45,7 @@ static struct {
         atomic_int memory_error;      /* there, on memory of its own */
         atomic_int read_error;        /* of pread, from read_error_from on */
         atomic_llong read_error_from; /* offset in the file */
+        atomic_int open_errors;       /* so many openat of segments in the disk's thread fail with EMFILE */
         atomic_llong read_bytes;      /* asked of pread */
         atomic_bool stalled;          /* fdatasync waits */
         atomic_llong disk_bytes, disk_writes, syncs;
@@ -131,6 +132,22 @@ ssize_t pread(int fd, void *data, size_t size, off_t offset)
         }
         calls.read_bytes += (long long) size;
         return preadv(fd, &(struct iovec){data, size}, 1, offset);
+}
+
+int openat(int fd, const char *name, int flags, ...)
+{
+        va_list arguments;
+        mode_t mode;
+
+        va_start(arguments, flags);
+        mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+        va_end(arguments);
+        if (calls.open_errors > 0 && !in_loop_thread() && strstr(name, ".seg")) {
+                calls.open_errors--;
+                errno = EMFILE;
+                return -1;
+        }
+        return (int) syscall(SYS_openat, fd, name, flags, mode);
 }
 
 int fdatasync(int fd)

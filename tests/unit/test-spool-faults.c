@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 
 #include "spool-fixture.h"
+#include "spool-internal.h"
 
 /* --- killed anywhere ---------------------------------------------------------------------------------- */
 
@@ -458,7 +459,9 @@ static void test_nowhere(void **state)
 static void reading_fails(Fixture *f, bool ready)
 {
         uint64_t sequence = 0, n, count = 0, before = 0;
+        char damaged[128];
 
+        snprintf(damaged, sizeof(damaged), "%s/damaged", f->state);
         f->limits.max_size = MIB;
         start(f);
         for (n = 1; n <= 1000; n++)
@@ -470,17 +473,23 @@ static void reading_fails(Fixture *f, bool ready)
                 spool_set_ready(f->spool, (SpoolReady) free, NULL);
         calls.read_error_from = 30000;
         calls.read_error = EIO;
+        spool_failing_usec = 0;
         while (next(f, &sequence, &n)) {
                 assert_true(n > before);
                 before = n;
                 count++;
         }
         calls.read_error = 0;
+        spool_failing_usec = 60 * USEC_PER_SEC;
         assert_true(count > 300 && count < 1000);
         assert_true(stats(f).damaged >= 3);
         assert_int_equal(stats(f).messages, count);
+        assert_int_equal(stats(f).dropped, 1000 - count);
+        assert_true(logged_times("the file goes to ") > 0);
         spool_confirm(f->spool, 1, UINT64_MAX);
         assert_int_equal(stats(f).messages, 0);
+        assert_true(sd_event_run(f->event, 1000000) >= 0);
+        await(f, access(damaged, F_OK) == 0);
         append(f, 1001, 0);
         expect(f, 1001, 1001);
 }
@@ -493,6 +502,78 @@ static void test_read_eio(void **state)
 static void test_read_eio_ready(void **state)
 {
         reading_fails(*state, true);
+}
+
+/* A disk that fails for a while: what could not be read is read then. */
+static void test_read_eio_for_a_while(void **state)
+{
+        Fixture *f = *state;
+        uint64_t sequence = 0, found, n;
+        Sample sample;
+        int r;
+
+        f->limits.max_size = MIB;
+        start(f);
+        for (n = 1; n <= 1000; n++)
+                append(f, n, 200);
+        stop(f);
+        start(f);
+        spool_set_ready(f->spool, (SpoolReady) free, NULL);
+        calls.read_error_from = 30000;
+        calls.read_error = EIO;
+        for (n = 0; n < 1000;) {
+                r = spool_read(f->spool, SPOOL_BACKLOG, sequence, &found, &sample);
+                if (r == -EIO)
+                        calls.read_error = 0;
+                else if (r == -EAGAIN)
+                        assert_true(sd_event_run(f->event, 1000000) >= 0);
+                else {
+                        assert_int_equal(r, 1);
+                        assert_int_equal(sample_number(&sample), ++n);
+                        sequence = found + 1;
+                }
+        }
+        assert_int_equal(calls.read_error, 0);
+        assert_int_equal(logged_times("it is tried again for 60 s"), 1);
+        assert_int_equal(stats(f).damaged, 0);
+}
+
+/* What was read for somebody who did not take it is not given to who asks for something else, and gets
+ * nothing. */
+static void test_a_fetch_that_fails(void **state)
+{
+        Fixture *f = *state;
+        uint64_t sequence = 0, found, n;
+        unsigned errors = 0;
+        Sample sample;
+        int r;
+
+        f->limits.max_size = 16 * MIB;
+        start(f);
+        for (n = 1; n <= 12000; n++) {
+                append(f, n, 400);
+                if (n % 500 == 0)
+                        assert_true(sd_event_run(f->event, 0) >= 0);
+        }
+        stop(f);
+        start(f);
+        spool_set_ready(f->spool, (SpoolReady) free, NULL);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 6000, &found, &sample), -EAGAIN);
+        assert_true(sd_event_run(f->event, 1000000) >= 0); /* it is there */
+        calls.open_errors = 2;
+        for (n = 0; n < 12000;) {
+                r = spool_read(f->spool, SPOOL_BACKLOG, sequence, &found, &sample);
+                if (r == -EAGAIN)
+                        assert_true(sd_event_run(f->event, 1000000) >= 0);
+                else if (r < 0)
+                        errors++;
+                else {
+                        assert_int_equal(r, 1);
+                        assert_int_equal(sample_number(&sample), ++n);
+                        sequence = found + 1;
+                }
+        }
+        assert_int_equal(errors, 2);
 }
 
 /* --- real file systems, where we may mount ------------------------------------------------------------- */
@@ -592,6 +673,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_nowhere, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_read_eio, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_read_eio_ready, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_read_eio_for_a_while, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_fetch_that_fails, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full_and_read_only, setup, teardown),
         };
 

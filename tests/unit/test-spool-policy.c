@@ -350,6 +350,37 @@ static void test_ttl(void **state)
         assert_int_equal(stats(f).messages, 0);
 }
 
+/* Each that is too old is counted once, whichever lane comes by it, before and after a reconnection; and the
+ * backlog's lane leaves what is the other's alone. */
+static void test_ttl_in_two_lanes(void **state)
+{
+        Fixture *f = *state;
+        uint64_t found;
+        Sample sample;
+
+        add_sensor(f, "short", 5, SPOOL_FULL_OLDEST);
+        f->sensors[0].policy.ttl_usec = 60 * USEC_PER_SEC;
+        start(f);
+        for (uint64_t n = 1; n <= 10; n++)
+                append_aged(f, "short", n, 70, NULL);
+        spool_set_boundary(f->spool, 6);
+        assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 1, &found, &sample), 0);
+        assert_int_equal(stats(f).dropped, 5);
+        assert_false(spool_is_confirmed(f->spool, 8));
+        append_aged(f, "short", 11, 0, NULL);
+        assert_int_equal(spool_read(f->spool, SPOOL_LIVE, 6, &found, &sample), 1);
+        assert_int_equal(sample_number(&sample), 11);
+        assert_int_equal(stats(f).dropped, 10);
+        for (unsigned life = 0; life < 2; life++) {
+                spool_rest(f->spool, SPOOL_LIVE);
+                spool_rest(f->spool, SPOOL_BACKLOG);
+                spool_set_boundary(f->spool, spool_end(f->spool));
+                assert_int_equal(spool_read(f->spool, SPOOL_BACKLOG, 0, &found, &sample), 1);
+                assert_int_equal(sample_number(&sample), 11);
+                assert_int_equal(stats(f).dropped, 10);
+        }
+}
+
 /* What is too old goes before anything else, whatever its priority. */
 static void test_ttl_goes_first(void **state)
 {
@@ -593,6 +624,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_last_value, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_only_last_values, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ttl, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_ttl_in_two_lanes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ttl_goes_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_said, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_noted, setup, teardown),

@@ -61,8 +61,7 @@ static void reserve_waiting(Manager *manager, uint64_t now_msec)
         manager->reserved = stats.messages > 0;
         r = sample_times_reserve(manager->times, stats.messages);
         if (r >= 0 && manager->reserved)
-                r = spool_visit(manager->spool, now_msec - MIN(now_msec, TAKEN_MSEC), on_waiting,
-                        manager);
+                r = spool_visit(manager->spool, now_msec - MIN(now_msec, TAKEN_MSEC), on_waiting, manager);
         if (r < 0)
                 log_warning("not all times in the spool could be looked at (%s): one of them might be used "
                             "twice",

@@ -403,6 +403,7 @@ struct Spool {
 
         uint64_t damaged, appended_messages, appended_bytes;
         bool clock_known;
+        Range hole;        /* may be in what could not be seen: not confirmed by others */
         uint64_t boundary; /* the backlog lane ends before it; 0: nowhere */
         Ranges expired;    /* in these, what had outlived its ttl when it was read is counted */
         SpoolCounts dropped;

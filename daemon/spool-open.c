@@ -228,6 +228,7 @@ static int recover_tiers(Spool *spool)
                                             spare = RECOVERY_INIT(&spool->aside, 0);
         Tier *tier = &spool->state;
         bool unseen = spool->runtime.fd < 0;
+        uint64_t known;
         int r;
 
         if (tier->fd >= 0 && tier_open_spare(&spool->spare, spool->state_directory) < 0)
@@ -262,6 +263,7 @@ static int recover_tiers(Spool *spool)
         if (spool->strays > 0 || unseen)
                 closep(&state.tail_fd);
         spool->frozen = tier->fd < 0 || spool->strays > 0;
+        known = spool->next - 1;
         if (spool->frozen || unseen)
                 spool->next += NUMBERS_GAP;
         if (tier->fd < 0)
@@ -277,6 +279,8 @@ static int recover_tiers(Spool *spool)
         spool_take_recovery(spool, &state);
         spool_take_recovery(spool, &runtime);
         spool_take_recovery(spool, &spare);
+        if (spool->next - 1 > known)
+                spool->hole = (Range){.first = known + 1, .last = spool->next - 1};
         spool_forget(spool);
         return 0;
 }

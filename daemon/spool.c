@@ -22,7 +22,7 @@
 
 /* --- confirming --------------------------------------------------------------------------------------- */
 
-void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last)
+static void add_confirmed(Spool *spool, uint64_t first, uint64_t last)
 {
         if (first <= spool->confirmed + 1)
                 spool->confirmed = MAX(spool->confirmed, last);
@@ -30,6 +30,18 @@ void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last)
                 ranges_add(&spool->islands, first, last);
         spool->confirmed = ranges_reach(&spool->islands, spool->confirmed);
         ranges_trim(&spool->islands, spool->confirmed);
+}
+
+void spool_set_confirmed(Spool *spool, uint64_t first, uint64_t last)
+{
+        const Range *hole = &spool->hole;
+
+        if (hole->last < first || hole->first > last)
+                return add_confirmed(spool, first, last);
+        if (first < hole->first)
+                add_confirmed(spool, first, hole->first - 1);
+        if (last > hole->last)
+                add_confirmed(spool, hole->last + 1, last);
 }
 
 void spool_confirm(Spool *spool, uint64_t first, uint64_t last)

@@ -129,6 +129,51 @@ static void test_other_version_young(void **state)
         assert_false(next(f, &sequence, &n));
 }
 
+/* What could not be seen is not confirmed by what comes after it. */
+static void test_unseen_is_not_confirmed(void **state)
+{
+        Fixture *f = *state;
+        char folder[128], away[128];
+        uint64_t from = 1, n;
+
+        in_killed_child(f, append_ten, &from);
+        snprintf(folder, sizeof(folder), "%s/spool", f->runtime);
+        snprintf(away, sizeof(away), "%s/away", f->runtime);
+        assert_int_equal(rename(folder, away), 0);
+        file_put(folder, "", 0); /* no folder */
+        start(f);
+        for (n = 31; n <= 35; n++)
+                append(f, n, 10);
+        spool_confirm(f->spool, 1, UINT64_MAX);
+        assert_int_equal(stats(f).messages, 0);
+        stop(f);
+        assert_int_equal(unlink(folder), 0);
+        assert_int_equal(rename(away, folder), 0);
+        start(f);
+        expect(f, 1, 10);
+}
+
+static void test_other_version_is_not_confirmed(void **state)
+{
+        Fixture *f = *state;
+        static const uint64_t others[] = {20, 21, 22, 0};
+        uint64_t sequence = 0, n;
+
+        start(f);
+        append(f, 1, 10);
+        stop(f);
+        segment_put(f->state, 99, others);
+        start(f);
+        append(f, 31, 10);
+        spool_confirm(f->spool, 1, UINT64_MAX);
+        stop(f);
+        segment_put(f->state, 2, others);
+        start(f);
+        for (unsigned i = 20; i <= 22; i++)
+                assert_true(next(f, &sequence, &n) && n == i);
+        assert_false(next(f, &sequence, &n));
+}
+
 /* Moved numbers alone are nothing to be written: the loop rests, and what comes is written in time. */
 static void test_rests(void **state)
 {
@@ -352,6 +397,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_unusable_next, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_other_version, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_other_version_young, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unseen_is_not_confirmed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_other_version_is_not_confirmed, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_rests, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_circles, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_counted, setup, teardown),

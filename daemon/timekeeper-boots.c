@@ -35,6 +35,12 @@ static Noted *find_noted(const Timekeeper *timekeeper, const uint8_t *id)
         return NULL;
 }
 
+static bool is_this_boot(const Timekeeper *timekeeper, const uint8_t *id)
+{
+        return memcmp(id, timekeeper->boot, SAMPLE_BOOT_SIZE) == 0;
+}
+
+/* This boot is the last one, however late the others are found. */
 static Noted *add_noted(Timekeeper *timekeeper, const uint8_t *id)
 {
         Noted *noted;
@@ -51,6 +57,10 @@ static Noted *add_noted(Timekeeper *timekeeper, const uint8_t *id)
                 timekeeper->noted_capacity = capacity;
         }
         noted = &timekeeper->noted[timekeeper->n_noted++];
+        if (noted > timekeeper->noted && is_this_boot(timekeeper, noted[-1].id)) {
+                *noted = noted[-1];
+                noted--;
+        }
         *noted = (Noted){};
         memcpy(noted->id, id, SAMPLE_BOOT_SIZE);
         return noted;
@@ -126,8 +136,9 @@ int timekeeper_fix_boots(Timekeeper *timekeeper)
                                 next_msec = known->offset_msec;
                         continue;
                 }
-                if (memcmp(noted->id, timekeeper->boot, SAMPLE_BOOT_SIZE) == 0) {
-                        fixed[i] = (Boot){.kind = BOOT_EXACT, .offset_msec = next_msec};
+                if (is_this_boot(timekeeper, noted->id)) {
+                        fixed[i] = (Boot){.kind = BOOT_EXACT,
+                                .offset_msec = timekeeper->ahead_usec / (int64_t) USEC_PER_MSEC};
                         memcpy(fixed[i].id, noted->id, SAMPLE_BOOT_SIZE);
                 } else
                         fixed[i] = estimate(noted, next_msec);

@@ -700,6 +700,33 @@ static void test_boots_found_late(void **state)
         assert_int_equal(sample.at_msec, (NOW - 60 * SEC) / MSEC);
 }
 
+/* Late, and this boot has samples that wait already: theirs is the clock's time all the same. */
+static void test_boots_found_late_behind_this_one(void **state)
+{
+        Fixture *f = *state;
+        static const uint8_t early[SAMPLE_BOOT_SIZE] = {1, 2, 3}, later[SAMPLE_BOOT_SIZE] = {4, 5, 6};
+        Sample sample = {.boot = early, .at_msec = 90000};
+        const Boot *found;
+        _cleanup_(boots_freep) Boots *boots = NULL;
+
+        start(f);
+        hold(f, "a");
+        timekeeper_note_boot(f->timekeeper, early, 90000, 12);
+        timekeeper_note_boot(f->timekeeper, later, 5000000, 3);
+        pass(20 * SEC);
+        set_clock(NOW);
+        await_change(f);
+        assert_int_equal(at(f, 0), (NOW - 20 * SEC) / MSEC);
+        assert_int_equal(stats(f).estimated, 15);
+        assert_return_code(timekeeper_resolve(f->timekeeper, &sample), 0);
+        assert_int_equal(sample.at_msec, (NOW - 30 * SEC - 5000 * SEC) / MSEC);
+        assert_return_code(boots_new(&boots, f->folder), 0);
+        found = boots_find(boots, f->spooled[0].boot);
+        assert_non_null(found);
+        assert_int_equal(found->kind, BOOT_EXACT);
+        assert_int_equal(found->offset_msec, (NOW - 30 * SEC) / MSEC);
+}
+
 /* Recovery did not say that it is there: it doesn't wait for ever, and its time stays. */
 static void test_boots_unheard_of(void **state)
 {
@@ -802,6 +829,7 @@ int main(void)
                 TEST(test_boots_from_one_that_is_known),
                 TEST(test_boots_after_a_damaged_file),
                 TEST(test_boots_found_late),
+                TEST(test_boots_found_late_behind_this_one),
                 TEST(test_boots_unheard_of),
                 TEST(test_very_many_boots),
                 TEST(test_nowhere_to_write),

@@ -125,7 +125,7 @@ int timekeeper_fix_boots(Timekeeper *timekeeper)
         unsigned n_estimated = 0;
         bool changed = false;
 
-        if (!fixed)
+        if (!fixed || boots_catch_up(timekeeper->boots) == -ENOMEM)
                 return -ENOMEM;
         for (size_t i = timekeeper->n_noted; i-- > 0;) {
                 const Noted *noted = &timekeeper->noted[i];
@@ -173,6 +173,8 @@ int timekeeper_leave_untimed(Timekeeper *timekeeper)
 {
         bool changed = false;
 
+        if (boots_catch_up(timekeeper->boots) == -ENOMEM)
+                return -ENOMEM;
         make_room(timekeeper);
         for (size_t i = 0; i < timekeeper->n_noted; i++) {
                 Boot boot = {.kind = BOOT_UNTIMED};
@@ -212,8 +214,11 @@ void timekeeper_note_boot(Timekeeper *timekeeper, const uint8_t boot[static SAMP
 {
         Noted *noted = find_noted(timekeeper, boot);
 
-        if (!noted)
+        if (!noted) {
+                /* The state directory may have come with it, and its time be known. */
+                (void) boots_catch_up(timekeeper->boots);
                 noted = add_noted(timekeeper, boot);
+        }
         if (!noted)
                 return; /* it is met again in timekeeper_resolve() */
         noted->newest_msec = MAX(noted->newest_msec, newest_boottime_msec);
@@ -251,8 +256,10 @@ int timekeeper_resolve(Timekeeper *timekeeper, Sample *sample)
                 return 0;
         boot = boots_find(timekeeper->boots, sample->boot);
         /* Recovery did not say so: the best that is left is to count from this one. */
-        if (!boot && timekeeper->has_ahead && !find_noted(timekeeper, sample->boot))
+        if (!boot && timekeeper->has_ahead && !find_noted(timekeeper, sample->boot)) {
                 timekeeper_note_boot(timekeeper, sample->boot, sample->at_msec, 1);
+                boot = boots_find(timekeeper->boots, sample->boot);
+        }
         if (!boot && (!timekeeper->has_ahead || find_noted(timekeeper, sample->boot)))
                 return -EAGAIN;
         sample->boot = NULL;

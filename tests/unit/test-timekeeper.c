@@ -727,6 +727,43 @@ static void test_boots_found_late_behind_this_one(void **state)
         assert_int_equal(found->offset_msec, (NOW - 30 * SEC) / MSEC);
 }
 
+/* The state directory came late, with times in it that were sent already. */
+static void test_boots_known_late(void **state)
+{
+        Fixture *f = *state;
+        _cleanup_(freep) char *away = text_printf("%s-away", f->folder);
+        uint64_t given;
+
+        start(f);
+        hold(f, "a");
+        set_clock(NOW);
+        await_change(f);
+        given = at(f, 0);
+        timekeeper_free(TAKE_PTR(f->timekeeper));
+        assert_return_code(rename(f->folder, away), errno);
+
+        boot(2);
+        assert_return_code(
+                timekeeper_new(&f->timekeeper, f->event, f->folder, &f->config, on_changed, f, NULL), 0);
+        assert_return_code(timekeeper_begin(f->timekeeper), 0);
+        hold(f, "a");
+        set_clock(NOW + 9 * HOUR);
+        await_change(f);
+        assert_int_equal(at(f, 1), (NOW + 9 * HOUR) / MSEC);
+        assert_int_equal(errors, 1);
+        assert_return_code(rename(away, f->folder), errno);
+        timekeeper_note_boot(f->timekeeper, f->spooled[0].boot, f->spooled[0].at_msec, 1);
+        assert_int_equal(at(f, 0), given);
+        assert_int_equal(stats(f).estimated, 0);
+        pass(60 * SEC);
+        while (*stats(f).trouble)
+                assert_true(sd_event_run(f->event, 5 * SEC) > 0);
+        boot(3);
+        start(f);
+        assert_int_equal(at(f, 0), given);
+        assert_int_equal(at(f, 1), (NOW + 9 * HOUR) / MSEC);
+}
+
 /* Recovery did not say that it is there: it doesn't wait for ever, and its time stays. */
 static void test_boots_unheard_of(void **state)
 {
@@ -830,6 +867,7 @@ int main(void)
                 TEST(test_boots_after_a_damaged_file),
                 TEST(test_boots_found_late),
                 TEST(test_boots_found_late_behind_this_one),
+                TEST(test_boots_known_late),
                 TEST(test_boots_unheard_of),
                 TEST(test_very_many_boots),
                 TEST(test_nowhere_to_write),

@@ -182,6 +182,11 @@ static void test_nonsense(void **state)
                 "0123456789abcdef0123456789abcdef exact 1 2\n",
                 "0123456789abcdef0123456789abcdef exact 9223372036854775807\n",
                 "0123456789abcdef0123456789abcdef exact -9223372036854775807\n",
+                "0123456789abcdef0123456789abcdef exact 18446744073709551615\n",
+                "0123456789abcdef0123456789abcdef exact -18446744073709551615\n",
+                "0123456789abcdef0123456789abcdef exact 340282366920938463463374607431768211456\n",
+                "0123456789abcdef0123456789abcdef exact 8796093022209\n",
+                "0123456789abcdef0123456789abcdef exact -8796093022209\n",
                 "\n",
                 "crc32c 00000000\n",
         };

@@ -17,13 +17,14 @@
 #define HEADER "plugd boots 1\n"
 #define TRAILER_SIZE strlen("crc32c 01234567\n")
 #define LINE_MAX_SIZE 80
-#define OFFSET_MAX (INT64_C(1) << 53)
+#define OFFSET_MAX (INT64_C(1) << 43) /* the year 2248: no kernel counts so far */
 #define FILE_MAX (BOOTS_MAX * LINE_MAX_SIZE + 64)
 
 struct Boots {
         char *path;
         Boot *boots;
         size_t n, capacity;
+        bool settled; /* the file was read, set aside or written: what is here is all there is */
 };
 
 static const char *const kinds[] = {
@@ -143,51 +144,112 @@ static int parse(Boots *boots, char *text, size_t size)
 }
 
 /* Its times are worked out anew; what was sent with the old ones may come again with others. */
-static void set_aside(Boots *boots, int error)
+static bool set_aside(const Boots *boots, int error)
 {
         _cleanup_(freep) char *aside = text_printf("%s.damaged", boots->path);
         const char *what = error == -EBADMSG ? "it is damaged" : strerror(-error);
 
-        boots->n = 0;
-        if (aside && rename(boots->path, aside) == 0)
-                log_error("%s, which has the times of earlier boots, can't be used: %s. It is kept as %s; "
-                          "samples that waited for the clock in those boots get estimated times",
-                        boots->path, what, aside);
-        else
+        if (!aside || rename(boots->path, aside) < 0)
+                return false;
+        log_error("%s, which has the times of earlier boots, can't be used: %s. It is kept as %s; "
+                  "samples that waited for the clock in those boots get estimated times",
+                boots->path, what, aside);
+        return true;
+}
+
+static int read_file(const char *path, Boots *ret)
+{
+        _cleanup_(freep) char *text = NULL;
+        size_t size;
+        int r;
+
+        r = file_read(path, FILE_MAX, &text, &size);
+        return r < 0 ? r : parse(ret, text, size);
+}
+
+/* What is in the file came first, and was sent with: it goes before an estimate of today. An exact one
+ * stays: it may have been sent with as well. */
+static int merge(Boots *boots, Boots *file)
+{
+        for (size_t i = 0; i < boots->n; i++) {
+                const Boot *boot = &boots->boots[i];
+                Boot *saved = (Boot *) boots_find(file, boot->id);
+                int r = 0;
+
+                if (!saved)
+                        r = boots_add(file, boot);
+                else if (boot->kind == BOOT_EXACT)
+                        *saved = *boot;
+                if (r < 0)
+                        return r;
+        }
+        free(boots->boots);
+        boots->boots = TAKE_PTR(file->boots);
+        boots->n = file->n;
+        boots->capacity = file->capacity;
+        return 0;
+}
+
+/* It may be readable later, or isn't there yet. */
+static bool may_pass(int error)
+{
+        return error != -EBADMSG && error != -EFBIG && error != -EISDIR;
+}
+
+int boots_catch_up(Boots *boots)
+{
+        Boots file = {};
+        int r;
+
+        if (boots->settled)
+                return 0;
+        r = read_file(boots->path, &file);
+        if (r >= 0)
+                r = merge(boots, &file);
+        free(file.boots);
+        if (r < 0 && may_pass(r))
+                return r;
+        if (r < 0 && !set_aside(boots, r))
                 log_error("%s, which has the times of earlier boots, can't be used (%s), nor be set aside: "
                           "samples that waited for the clock in those boots get estimated times",
-                        boots->path, what);
+                        boots->path, r == -EBADMSG ? "it is damaged" : strerror(-r));
+        boots->settled = true;
+        return 0;
 }
 
 int boots_new(Boots **ret, const char *state_directory)
 {
         _cleanup_(boots_freep) Boots *boots = calloc(1, sizeof(*boots));
-        _cleanup_(freep) char *text = NULL;
-        size_t size;
-        int r;
 
         if (!boots)
                 return -ENOMEM;
         boots->path = text_printf("%s/boots", state_directory);
-        if (!boots->path)
+        if (!boots->path || boots_catch_up(boots) == -ENOMEM)
                 return -ENOMEM;
-        r = file_read(boots->path, FILE_MAX, &text, &size);
-        if (r >= 0)
-                r = parse(boots, text, size);
-        if (r == -ENOMEM)
-                return r;
-        if (r < 0 && r != -ENOENT && r != -ENOTDIR)
-                set_aside(boots, r);
         *ret = TAKE_PTR(boots);
         return 0;
 }
 
-int boots_save(const Boots *boots)
+/* The file is not replaced by what knows nothing of it. */
+static int prepare(Boots *boots)
+{
+        int r;
+
+        r = boots_catch_up(boots);
+        if (r >= 0 || r == -ENOENT || r == -ENOTDIR)
+                return 0;
+        return r == -ENOMEM || !set_aside(boots, r) ? r : 0;
+}
+
+int boots_save(Boots *boots)
 {
         Bytes text = {};
         char line[LINE_MAX_SIZE];
         int r;
 
+        r = prepare(boots);
+        if (r < 0)
+                return r;
         bytes_put(&text, HEADER, strlen(HEADER));
         for (size_t i = 0; i < boots->n; i++) {
                 const Boot *boot = &boots->boots[i];
@@ -205,5 +267,6 @@ int boots_save(const Boots *boots)
         }
         r = text.failed ? -ENOMEM : file_write_atomic(boots->path, 0600, text.data, text.size);
         bytes_deinit(&text);
+        boots->settled = boots->settled || r >= 0;
         return r;
 }

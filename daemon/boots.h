@@ -30,7 +30,8 @@ typedef struct Boot {
 
 typedef struct Boots Boots;
 
-/* Reads the file. One that can't be used is set aside, logged, and does without. 0 or -ENOMEM. */
+/* Reads the file. One that can't be used is set aside, logged, and does without; one that isn't there, or
+ * can't be read, may come yet. 0 or -ENOMEM. */
 int boots_new(Boots **ret, const char *state_directory);
 Boots *boots_free(Boots *boots);
 DEFINE_CLEANUP(Boots, boots_free);
@@ -40,6 +41,11 @@ size_t boots_count(const Boots *boots);
 /* The others go. */
 void boots_keep(Boots *boots, bool (*keep)(const Boot *boot, void *userdata), void *userdata);
 int boots_add(Boots *boots, const Boot *boot); /* one that isn't there yet. 0 or -ENOMEM */
-/* fsync and rename: what was added survives a power cut when this has returned 0. */
-int boots_save(const Boots *boots);
+/* Reads the file if that could not be done until now. What it says goes before estimates that were added
+ * meanwhile, not before what is exact. What boots_find() returned is gone. 0, also if that was done before;
+ * or -errno: not yet. */
+int boots_catch_up(Boots *boots);
+/* fsync and rename: what was added survives a power cut when this has returned 0. Catches up first; a file
+ * that can't be read even now is set aside. */
+int boots_save(Boots *boots);
 const char *boots_path(const Boots *boots);

@@ -16,6 +16,8 @@
 
 #define SAVE_USEC (60 * USEC_PER_SEC) /* between attempts */
 #define BOOTS_SAID_MAX 5
+#define FIRST_MSEC INT64_C(1735689600000)     /* 2025: no plugd is older, and what it took isn't either */
+#define BOOTTIME_MAX_MSEC (UINT64_C(1) << 43) /* 278 years */
 
 const char *clock_format(ClockText buffer, int64_t usec)
 {
@@ -35,6 +37,12 @@ static Noted *find_noted(const Timekeeper *timekeeper, const uint8_t *id)
         return NULL;
 }
 
+static bool is_this_boot(const Timekeeper *timekeeper, const uint8_t *id)
+{
+        return memcmp(id, timekeeper->boot, SAMPLE_BOOT_SIZE) == 0;
+}
+
+/* This boot is the last one, however late the others are found. */
 static Noted *add_noted(Timekeeper *timekeeper, const uint8_t *id)
 {
         Noted *noted;
@@ -51,6 +59,10 @@ static Noted *add_noted(Timekeeper *timekeeper, const uint8_t *id)
                 timekeeper->noted_capacity = capacity;
         }
         noted = &timekeeper->noted[timekeeper->n_noted++];
+        if (noted > timekeeper->noted && is_this_boot(timekeeper, noted[-1].id)) {
+                *noted = noted[-1];
+                noted--;
+        }
         *noted = (Noted){};
         memcpy(noted->id, id, SAMPLE_BOOT_SIZE);
         return noted;
@@ -71,11 +83,15 @@ void timekeeper_save(Timekeeper *timekeeper)
         timekeeper->save_error = r;
 }
 
-/* When an earlier boot began, seen from what came after it. */
+/* When an earlier boot began, seen from what came after it. One that must have begun before there was time
+ * at all is nonsense: nothing is known about it. */
 static Boot estimate(const Noted *noted, int64_t next_msec)
 {
-        Boot boot = {.kind = BOOT_ESTIMATED, .offset_msec = next_msec - (int64_t) noted->newest_msec};
+        Boot boot = {.kind = BOOT_UNTIMED};
 
+        if (next_msec >= 0 && noted->newest_msec <= (uint64_t) next_msec)
+                boot = (Boot){
+                        .kind = BOOT_ESTIMATED, .offset_msec = next_msec - (int64_t) noted->newest_msec};
         memcpy(boot.id, noted->id, SAMPLE_BOOT_SIZE);
         return boot;
 }
@@ -98,7 +114,8 @@ static void say_estimate(const Noted *noted, const Boot *boot, unsigned count)
         ClockText from, to;
 
         if (count <= BOOTS_SAID_MAX)
-                log_notice("boot %02x%02x%02x%02x…: %" PRIu64 " messages, taken before %s, began about %s",
+                log_notice("boot %02x%02x%02x%02x…: at most %" PRIu64
+                           " messages, taken before %s, began about %s",
                         boot->id[0], boot->id[1], boot->id[2], boot->id[3], noted->messages,
                         clock_format(to, (boot->offset_msec + (int64_t) noted->newest_msec + 60000) *
                                                  (int64_t) USEC_PER_MSEC),
@@ -115,7 +132,7 @@ int timekeeper_fix_boots(Timekeeper *timekeeper)
         unsigned n_estimated = 0;
         bool changed = false;
 
-        if (!fixed)
+        if (!fixed || boots_catch_up(timekeeper->boots) == -ENOMEM)
                 return -ENOMEM;
         for (size_t i = timekeeper->n_noted; i-- > 0;) {
                 const Noted *noted = &timekeeper->noted[i];
@@ -126,12 +143,14 @@ int timekeeper_fix_boots(Timekeeper *timekeeper)
                                 next_msec = known->offset_msec;
                         continue;
                 }
-                if (memcmp(noted->id, timekeeper->boot, SAMPLE_BOOT_SIZE) == 0) {
-                        fixed[i] = (Boot){.kind = BOOT_EXACT, .offset_msec = next_msec};
+                if (is_this_boot(timekeeper, noted->id)) {
+                        fixed[i] = (Boot){.kind = BOOT_EXACT,
+                                .offset_msec = timekeeper->ahead_usec / (int64_t) USEC_PER_MSEC};
                         memcpy(fixed[i].id, noted->id, SAMPLE_BOOT_SIZE);
                 } else
                         fixed[i] = estimate(noted, next_msec);
-                next_msec = fixed[i].offset_msec;
+                if (fixed[i].kind != BOOT_UNTIMED)
+                        next_msec = fixed[i].offset_msec;
         }
         make_room(timekeeper);
         for (size_t i = 0; i < timekeeper->n_noted; i++) {
@@ -149,8 +168,9 @@ int timekeeper_fix_boots(Timekeeper *timekeeper)
         }
         timekeeper->estimated += estimated;
         if (estimated > 0)
-                log_warning("%" PRIu64 " messages of %u earlier boots, which ended before the clock was "
-                            "set, get estimated times: as if each boot had ended just when the next began",
+                log_warning(
+                        "at most %" PRIu64 " messages of %u earlier boots, which ended before the clock "
+                        "was set, get estimated times: as if each boot had ended just when the next began",
                         estimated, n_estimated);
         if (changed)
                 timekeeper_save(timekeeper);
@@ -162,6 +182,8 @@ int timekeeper_leave_untimed(Timekeeper *timekeeper)
 {
         bool changed = false;
 
+        if (boots_catch_up(timekeeper->boots) == -ENOMEM)
+                return -ENOMEM;
         make_room(timekeeper);
         for (size_t i = 0; i < timekeeper->n_noted; i++) {
                 Boot boot = {.kind = BOOT_UNTIMED};
@@ -201,8 +223,11 @@ void timekeeper_note_boot(Timekeeper *timekeeper, const uint8_t boot[static SAMP
 {
         Noted *noted = find_noted(timekeeper, boot);
 
-        if (!noted)
+        if (!noted) {
+                /* The state directory may have come with it, and its time be known. */
+                (void) boots_catch_up(timekeeper->boots);
                 noted = add_noted(timekeeper, boot);
+        }
         if (!noted)
                 return; /* it is met again in timekeeper_resolve() */
         noted->newest_msec = MAX(noted->newest_msec, newest_boottime_msec);
@@ -221,7 +246,7 @@ int timekeeper_hold(Timekeeper *timekeeper, Sample *sample, uint64_t taken_usec)
                 timekeeper->times = sample_times_new();
                 if (!timekeeper->times)
                         return -ENOMEM;
-                if (noted) /* before plugd was restarted */
+                if (noted && noted->newest_msec <= BOOTTIME_MAX_MSEC) /* before plugd was restarted */
                         sample_times_raise(timekeeper->times, noted->newest_msec);
         }
         r = sample_times_next(
@@ -232,6 +257,18 @@ int timekeeper_hold(Timekeeper *timekeeper, Sample *sample, uint64_t taken_usec)
         return 0;
 }
 
+/* One that can't be of that boot, or makes a time at which nothing can have been taken, has none (0). The
+ * build date of this plugd is no bound: an earlier one may have taken it, and sent it with its time. */
+static uint64_t at_of(const Boot *boot, uint64_t boottime_msec)
+{
+        int64_t at_msec;
+
+        if (boot->kind == BOOT_UNTIMED || boottime_msec > BOOTTIME_MAX_MSEC)
+                return 0;
+        at_msec = (int64_t) boottime_msec + boot->offset_msec;
+        return at_msec < FIRST_MSEC ? 0 : (uint64_t) at_msec;
+}
+
 int timekeeper_resolve(Timekeeper *timekeeper, Sample *sample)
 {
         const Boot *boot;
@@ -240,28 +277,27 @@ int timekeeper_resolve(Timekeeper *timekeeper, Sample *sample)
                 return 0;
         boot = boots_find(timekeeper->boots, sample->boot);
         /* Recovery did not say so: the best that is left is to count from this one. */
-        if (!boot && timekeeper->has_ahead && !find_noted(timekeeper, sample->boot))
+        if (!boot && timekeeper->has_ahead && !find_noted(timekeeper, sample->boot)) {
                 timekeeper_note_boot(timekeeper, sample->boot, sample->at_msec, 1);
+                boot = boots_find(timekeeper->boots, sample->boot);
+        }
         if (!boot && (!timekeeper->has_ahead || find_noted(timekeeper, sample->boot)))
                 return -EAGAIN;
         sample->boot = NULL;
-        if (!boot || boot->kind == BOOT_UNTIMED)
-                sample->at_msec = 0;
-        else
-                sample->at_msec = (uint64_t) MAX((int64_t) sample->at_msec + boot->offset_msec, INT64_C(1));
+        sample->at_msec = boot ? at_of(boot, sample->at_msec) : 0;
         return 0;
 }
 
 uint64_t timekeeper_newest_msec(const Timekeeper *timekeeper)
 {
-        int64_t newest_msec = 0;
+        uint64_t newest_msec = 0;
 
         for (size_t i = 0; i < timekeeper->n_noted; i++) {
                 const Noted *noted = &timekeeper->noted[i];
                 const Boot *boot = boots_find(timekeeper->boots, noted->id);
 
-                if (boot && boot->kind != BOOT_UNTIMED)
-                        newest_msec = MAX(newest_msec, (int64_t) noted->newest_msec + boot->offset_msec);
+                if (boot)
+                        newest_msec = MAX(newest_msec, at_of(boot, noted->newest_msec));
         }
-        return (uint64_t) newest_msec;
+        return newest_msec;
 }

@@ -125,7 +125,8 @@ static int fix(Timekeeper *timekeeper)
         if (r < 0)
                 return r;
         timekeeper->times = sample_times_free(timekeeper->times);
-        log_notice("it is %s: %" PRIu64 " messages that waited for the clock have their times now",
+        /* Counted when they came: some may have been evicted since. */
+        log_notice("it is %s: what waited for the clock (at most %" PRIu64 " messages) has its time now",
                 clock_format(text, (int64_t) clock_boottime_usec() + timekeeper->ahead_usec), held);
         return 1;
 }
@@ -295,18 +296,27 @@ Timekeeper *timekeeper_free(Timekeeper *timekeeper)
         return NULL;
 }
 
+/* Is the time of day that a boot's offset makes of now one that can be right? */
+static bool is_usable(const Boot *boot)
+{
+        return boot->kind == BOOT_EXACT &&
+               (int64_t) clock_boottime_usec() + boot->offset_msec * (int64_t) USEC_PER_MSEC >=
+                       (int64_t) BUILT_USEC;
+}
+
 int timekeeper_begin(Timekeeper *timekeeper)
 {
         const Boot *boot = boots_find(timekeeper->boots, timekeeper->boot);
         int r;
 
-        /* Of before the configuration was changed. What is held from here on is no part of it. */
-        if (boot && boot->kind == BOOT_UNTIMED && timekeeper->config.wait_sync != TIME_WAIT_NO &&
+        /* Of before the configuration was changed, or nonsense. What is held from here on is no part of it.
+         */
+        if (boot && !is_usable(boot) && timekeeper->config.wait_sync != TIME_WAIT_NO &&
                 getrandom(timekeeper->boot, sizeof(timekeeper->boot), 0) != sizeof(timekeeper->boot))
                 return -EIO;
         /* plugd was restarted, and knew the time before: that holds also if the clock has been lost since.
          */
-        if (boot && boot->kind == BOOT_EXACT) {
+        if (boot && is_usable(boot)) {
                 timekeeper->has_ahead = true;
                 timekeeper->ahead_usec = boot->offset_msec * (int64_t) USEC_PER_MSEC;
         }

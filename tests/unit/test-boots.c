@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "boots.h"
 #include "util/crc32c.h"
@@ -181,6 +182,11 @@ static void test_nonsense(void **state)
                 "0123456789abcdef0123456789abcdef exact 1 2\n",
                 "0123456789abcdef0123456789abcdef exact 9223372036854775807\n",
                 "0123456789abcdef0123456789abcdef exact -9223372036854775807\n",
+                "0123456789abcdef0123456789abcdef exact 18446744073709551615\n",
+                "0123456789abcdef0123456789abcdef exact -18446744073709551615\n",
+                "0123456789abcdef0123456789abcdef exact 340282366920938463463374607431768211456\n",
+                "0123456789abcdef0123456789abcdef exact 8796093022209\n",
+                "0123456789abcdef0123456789abcdef exact -8796093022209\n",
                 "\n",
                 "crc32c 00000000\n",
         };
@@ -221,6 +227,76 @@ static void test_no_file_at_all(void **state)
         assert_int_equal(errors_logged, 1);
 }
 
+/* The folder came after the start: what the file says goes before estimates, and none is lost. */
+static void test_there_late(void **state)
+{
+        Fixture *fixture = *state;
+        _cleanup_(freep) char *away = text_printf("%s-away", fixture->folder);
+        _cleanup_(boots_freep) Boots *boots = NULL, *again = NULL;
+        /* By their numbers: 0 exact and 1 estimated in the file; 3 is in neither yet. */
+        Boot exact = boot_of(0, BOOT_ESTIMATED), estimated = boot_of(1, BOOT_EXACT),
+             untimed = boot_of(2, BOOT_ESTIMATED), other = boot_of(3, BOOT_EXACT);
+
+        save_three(fixture);
+        assert_return_code(rename(fixture->folder, away), errno);
+        boots = load(fixture);
+        exact.offset_msec = estimated.offset_msec = untimed.offset_msec = 77;
+        assert_return_code(boots_add(boots, &exact), 0);
+        assert_return_code(boots_add(boots, &estimated), 0);
+        assert_return_code(boots_add(boots, &untimed), 0);
+        assert_return_code(boots_add(boots, &other), 0);
+        assert_int_equal(boots_save(boots), -ENOENT);
+        assert_int_equal(boots_catch_up(boots), -ENOENT);
+        assert_return_code(rename(away, fixture->folder), errno);
+        assert_return_code(boots_save(boots), 0);
+        again = load(fixture);
+        for (unsigned i = 0; i < 2; i++) {
+                const Boots *either = i == 0 ? boots : again;
+
+                assert_int_equal(boots_count(either), 4);
+                assert_int_equal(boots_find(either, exact.id)->kind, BOOT_EXACT);
+                assert_true(boots_find(either, exact.id)->offset_msec == BEGAN);
+                assert_int_equal(boots_find(either, estimated.id)->kind, BOOT_EXACT);
+                assert_true(boots_find(either, estimated.id)->offset_msec == 77);
+                assert_int_equal(boots_find(either, untimed.id)->kind, BOOT_UNTIMED);
+                assert_true(boots_find(either, other.id)->offset_msec == BEGAN + 3);
+        }
+        assert_int_equal(errors_logged, 0);
+}
+
+/* A link that leads nowhere and round is what can't be read to root as well. */
+static void test_readable_late(void **state)
+{
+        Fixture *fixture = *state;
+        _cleanup_(freep) char *elsewhere = text_printf("%s-file", fixture->path);
+        _cleanup_(boots_freep) Boots *boots = NULL, *kept = NULL;
+        Boot boot = boot_of(7, BOOT_EXACT);
+        char target[64];
+
+        save_three(fixture);
+        assert_return_code(rename(fixture->path, elsewhere), errno);
+        assert_return_code(symlink(fixture->path, fixture->path), errno);
+        boots = load(fixture);
+        kept = load(fixture);
+        assert_int_equal(boots_catch_up(boots), -ELOOP);
+        assert_int_equal(errors_logged, 0);
+        assert_return_code(rename(elsewhere, fixture->path), errno);
+        assert_return_code(boots_add(boots, &boot), 0);
+        assert_return_code(boots_save(boots), 0);
+        assert_int_equal(boots_count(boots), 4);
+        assert_int_equal(count(fixture), 3);
+        assert_int_equal(errors_logged, 0);
+
+        /* Not to the end either: it is kept, and written anew. */
+        assert_return_code(unlink(fixture->path), errno);
+        assert_return_code(symlink(fixture->path, fixture->path), errno);
+        assert_return_code(boots_add(kept, &boot), 0);
+        assert_return_code(boots_save(kept), 0);
+        assert_int_equal(errors_logged, 1);
+        assert_true(readlink(fixture->aside, target, sizeof(target)) > 0);
+        assert_int_equal(count(fixture), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -229,6 +305,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_nonsense, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_no_file_at_all, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_there_late, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_readable_late, set_up, tear_down),
         };
 
         log_set_sink(sink);

@@ -119,11 +119,12 @@ typedef struct Fixture {
 } Fixture;
 
 static unsigned warnings, errors;
-static char last_warning[512];
+static char last_warning[512], last_text[512];
 
 static void sink(int priority, const LogContext *context _unused_, const char *text)
 {
         errors += priority <= LOG_ERR;
+        snprintf(last_text, sizeof(last_text), "%s", text);
         if (priority <= LOG_WARNING) {
                 warnings++;
                 snprintf(last_warning, sizeof(last_warning), "%s", text);
@@ -312,6 +313,7 @@ static void test_held_until_the_clock_is_set(void **state)
         pass(100 * SEC);
         set_clock(NOW);
         await_change(f);
+        assert_non_null(strstr(last_text, "at most 3 messages"));
         assert_int_equal(at(f, 0), (NOW - 100 * SEC) / MSEC);
         assert_int_equal(at(f, 1), (NOW - 100 * SEC) / MSEC + 1);
         assert_int_equal(timekeeper_newest_msec(f->timekeeper), at(f, 1));
@@ -700,6 +702,70 @@ static void test_boots_found_late(void **state)
         assert_int_equal(sample.at_msec, (NOW - 60 * SEC) / MSEC);
 }
 
+/* Late, and this boot has samples that wait already: theirs is the clock's time all the same. */
+static void test_boots_found_late_behind_this_one(void **state)
+{
+        Fixture *f = *state;
+        static const uint8_t early[SAMPLE_BOOT_SIZE] = {1, 2, 3}, later[SAMPLE_BOOT_SIZE] = {4, 5, 6};
+        Sample sample = {.boot = early, .at_msec = 90000};
+        const Boot *found;
+        _cleanup_(boots_freep) Boots *boots = NULL;
+
+        start(f);
+        hold(f, "a");
+        timekeeper_note_boot(f->timekeeper, early, 90000, 12);
+        timekeeper_note_boot(f->timekeeper, later, 5000000, 3);
+        pass(20 * SEC);
+        set_clock(NOW);
+        await_change(f);
+        assert_int_equal(at(f, 0), (NOW - 20 * SEC) / MSEC);
+        assert_int_equal(stats(f).estimated, 15);
+        assert_return_code(timekeeper_resolve(f->timekeeper, &sample), 0);
+        assert_int_equal(sample.at_msec, (NOW - 30 * SEC - 5000 * SEC) / MSEC);
+        assert_return_code(boots_new(&boots, f->folder), 0);
+        found = boots_find(boots, f->spooled[0].boot);
+        assert_non_null(found);
+        assert_int_equal(found->kind, BOOT_EXACT);
+        assert_int_equal(found->offset_msec, (NOW - 30 * SEC) / MSEC);
+}
+
+/* The state directory came late, with times in it that were sent already. */
+static void test_boots_known_late(void **state)
+{
+        Fixture *f = *state;
+        _cleanup_(freep) char *away = text_printf("%s-away", f->folder);
+        uint64_t given;
+
+        start(f);
+        hold(f, "a");
+        set_clock(NOW);
+        await_change(f);
+        given = at(f, 0);
+        timekeeper_free(TAKE_PTR(f->timekeeper));
+        assert_return_code(rename(f->folder, away), errno);
+
+        boot(2);
+        assert_return_code(
+                timekeeper_new(&f->timekeeper, f->event, f->folder, &f->config, on_changed, f, NULL), 0);
+        assert_return_code(timekeeper_begin(f->timekeeper), 0);
+        hold(f, "a");
+        set_clock(NOW + 9 * HOUR);
+        await_change(f);
+        assert_int_equal(at(f, 1), (NOW + 9 * HOUR) / MSEC);
+        assert_int_equal(errors, 1);
+        assert_return_code(rename(away, f->folder), errno);
+        timekeeper_note_boot(f->timekeeper, f->spooled[0].boot, f->spooled[0].at_msec, 1);
+        assert_int_equal(at(f, 0), given);
+        assert_int_equal(stats(f).estimated, 0);
+        pass(60 * SEC);
+        while (*stats(f).trouble)
+                assert_true(sd_event_run(f->event, 5 * SEC) > 0);
+        boot(3);
+        start(f);
+        assert_int_equal(at(f, 0), given);
+        assert_int_equal(at(f, 1), (NOW + 9 * HOUR) / MSEC);
+}
+
 /* Recovery did not say that it is there: it doesn't wait for ever, and its time stays. */
 static void test_boots_unheard_of(void **state)
 {
@@ -717,6 +783,101 @@ static void test_boots_unheard_of(void **state)
         set_clock(NOW + HOUR);
         start(f);
         assert_int_equal(at(f, 0), given);
+}
+
+/* A spool and a file with numbers that no boot has: no time is made of them, and the others keep theirs. */
+static void test_boots_of_nonsense(void **state)
+{
+        static const uint64_t newest[] = {
+                NOW / MSEC, 1 + (UINT64_C(1) << 43), INT64_MAX, 1 + (uint64_t) INT64_MAX, UINT64_MAX};
+        Fixture *f = *state;
+        static const uint8_t good[SAMPLE_BOOT_SIZE] = {1, 2, 3};
+
+        start(f);
+        timekeeper_note_boot(f->timekeeper, good, 5000, 1);
+        for (size_t i = 0; i < ELEMENTSOF(newest); i++) {
+                memset(f->spooled[i].boot, 0x40 + (int) i, SAMPLE_BOOT_SIZE);
+                f->spooled[i].at_msec = newest[i];
+                timekeeper_note_boot(f->timekeeper, f->spooled[i].boot, newest[i], 1);
+        }
+        f->n_spooled = ELEMENTSOF(newest);
+        hold(f, "a");
+        set_clock(NOW);
+        await_change(f);
+        for (size_t i = 0; i < ELEMENTSOF(newest); i++)
+                assert_int_equal(at(f, i), 0);
+        assert_int_equal(at(f, ELEMENTSOF(newest)), NOW / MSEC);
+        memcpy(f->spooled[0].boot, good, SAMPLE_BOOT_SIZE);
+        f->spooled[0].at_msec = 5000;
+        assert_int_equal(at(f, 0), (NOW - 10 * SEC) / MSEC);
+        assert_int_equal(timekeeper_newest_msec(f->timekeeper), NOW / MSEC);
+
+        /* The same in this boot, where the rest is known. */
+        for (size_t i = 0; i < ELEMENTSOF(newest); i++) {
+                memset(f->spooled[i].boot, machine.boot, SAMPLE_BOOT_SIZE);
+                f->spooled[i].at_msec = newest[i];
+                if (i > 0)
+                        assert_int_equal(at(f, i), 0);
+        }
+        start(f);
+        assert_int_equal(timekeeper_newest_msec(f->timekeeper), 0); /* of none that has one */
+        assert_int_equal(at(f, ELEMENTSOF(newest)), NOW / MSEC);
+}
+
+/* A machine that has been up for longer than there has been time of day. */
+static void test_boottime_beyond_realtime(void **state)
+{
+        Fixture *f = *state;
+        static const uint8_t early[SAMPLE_BOOT_SIZE] = {1, 2, 3};
+        Sample sample = {.boot = early, .at_msec = 5000};
+        uint64_t given;
+
+        machine.boottime_usec = NOW + HOUR;
+        set_clock(0);
+        start(f);
+        timekeeper_note_boot(f->timekeeper, early, 5000, 1);
+        hold(f, "a");
+        pass(SEC);
+        set_clock(NOW);
+        assert_true(machine.ahead_usec < 0);
+        await_change(f);
+        given = at(f, 0);
+        assert_int_equal(given, (NOW - SEC) / MSEC);
+        assert_return_code(timekeeper_resolve(f->timekeeper, &sample), 0);
+        assert_int_equal(sample.at_msec, 0); /* not of before 1970 */
+        pass(SEC);
+        set_clock(0);
+        start(f);
+        assert_int_equal(at(f, 0), given);
+        assert_int_equal(word(f), TIME_KNOWN);
+}
+
+/* The file says a time for this boot that can't be right: none is made of it. */
+static void test_this_boot_is_nonsense(void **state)
+{
+        static const int64_t offsets[] = {-(INT64_C(1) << 43), 0, 1000, (BUILT - HOUR) / MSEC};
+        Fixture *f = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(offsets); i++) {
+                Boots *boots = NULL;
+                Boot one = {.kind = BOOT_EXACT, .offset_msec = offsets[i]};
+
+                (void) unlink(f->boots);
+                f->n_spooled = 0;
+                boot(1);
+                memset(one.id, machine.boot, sizeof(one.id));
+                assert_return_code(boots_new(&boots, f->folder), 0);
+                assert_return_code(boots_add(boots, &one), 0);
+                assert_return_code(boots_save(boots), 0);
+                boots_free(boots);
+                start(f);
+                hold(f, "a");
+                assert_true(at(f, 0) == UINT64_MAX);
+                pass(SEC);
+                set_clock(NOW);
+                await_change(f);
+                assert_int_equal(at(f, 0), (NOW - SEC) / MSEC);
+        }
 }
 
 /* As many boots as there may be, in a file that is full of others. */
@@ -802,7 +963,12 @@ int main(void)
                 TEST(test_boots_from_one_that_is_known),
                 TEST(test_boots_after_a_damaged_file),
                 TEST(test_boots_found_late),
+                TEST(test_boots_found_late_behind_this_one),
+                TEST(test_boots_known_late),
                 TEST(test_boots_unheard_of),
+                TEST(test_boots_of_nonsense),
+                TEST(test_boottime_beyond_realtime),
+                TEST(test_this_boot_is_nonsense),
                 TEST(test_very_many_boots),
                 TEST(test_nowhere_to_write),
         };

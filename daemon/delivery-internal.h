@@ -76,6 +76,7 @@ struct Delivery {
         uint64_t boundary; /* where the live lane began; 0: it has everything */
         unsigned turn;
         bool copies_due; /* some of `latest` are due */
+        bool disordered; /* some became stale over this connection */
         double tokens;   /* messages of the backlog that may go */
         uint64_t tokens_usec;
         uint64_t retry_usec;

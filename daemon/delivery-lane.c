@@ -11,7 +11,9 @@
  *     where older ones were sent after it: so the server's last value is the true one. It stays marked
  *     until the copy has arrived, be it over the next connection.
  *
- * A copy confirms nothing: each message leaves the spool only when its own turn has come.
+ * A copy confirms nothing: each message leaves the spool only when its own turn has come. It is not taken
+ * from the spool: one that had to make room there, or has outlived its ttl, and counts as dropped, may
+ * arrive as a copy after all.
  */
 
 #include <errno.h>
@@ -132,7 +134,7 @@ static void begin_copies(Delivery *delivery, uint64_t end)
 }
 
 /* A message that isn't the newest of its channel went out after that one; or it is the newest. */
-static void watch_order(Delivery *delivery, SpoolLane lane, const Sample *sample, uint64_t sequence)
+static void watch_order(Delivery *delivery, const Sample *sample, uint64_t sequence)
 {
         LatestEntry *entry = latest_find(delivery->latest, sample->channel);
 
@@ -140,17 +142,21 @@ static void watch_order(Delivery *delivery, SpoolLane lane, const Sample *sample
                 return;
         if (sequence >= entry->sequence)
                 entry->stale = false;
-        else if (lane == SPOOL_BACKLOG && has_gone(delivery, entry)) {
+        else if (has_gone(delivery, entry)) {
                 entry->stale = true;
                 entry->repeated = 0;
-                if (sequence == entry->backlog_last)
+                delivery->disordered = true;
+                if (delivery->draining && sequence == entry->backlog_last)
                         set_due(delivery, entry);
         }
 }
 
-/* The backlog is through. */
+/* The backlog is through; where there is none, the live lane is. */
 static void finish_copies(Delivery *delivery)
 {
+        if (!delivery->disordered)
+                return;
+        delivery->disordered = false;
         for (LatestEntry *entry = latest_first(delivery->latest); entry; entry = latest_next(entry))
                 if (entry->stale && entry->repeated == 0)
                         set_due(delivery, entry);
@@ -234,7 +240,8 @@ void lanes_start(Delivery *delivery)
         SpoolStats stats;
 
         spool_get_stats(delivery->spool, &stats);
-        /* One message alone is the newest there is. */
+        /* One message alone needs no second lane: it goes at once, and if something newer has arrived
+         * before it, watch_order() sees to that. */
         delivery->draining = stats.messages > 1;
         delivery->boundary = delivery->draining ? end : 0;
         delivery->lanes[SPOOL_LIVE].next = delivery->boundary;
@@ -245,7 +252,7 @@ void lanes_start(Delivery *delivery)
 
 void lanes_stop(Delivery *delivery)
 {
-        delivery->draining = delivery->copies_due = false;
+        delivery->draining = delivery->copies_due = delivery->disordered = false;
         for (SpoolLane lane = SPOOL_BACKLOG; lane <= SPOOL_LIVE; lane++) {
                 delivery->lanes[lane] = (Lane){0};
                 spool_rest(delivery->spool, lane);
@@ -312,6 +319,8 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
         }
         if (r == 0) {
                 lane->dry = true;
+                if (!delivery->draining)
+                        finish_copies(delivery);
                 return 0;
         }
         if (!give_time(delivery, &sample)) {
@@ -330,7 +339,7 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
         if (which == SPOOL_BACKLOG)
                 delivery->tokens -= 1;
         if (r > 0)
-                watch_order(delivery, which, &sample, sequence);
+                watch_order(delivery, &sample, sequence);
         return 1;
 }
 

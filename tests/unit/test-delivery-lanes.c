@@ -179,6 +179,33 @@ static void test_nothing_or_one_is_one_lane(void **state)
         assert_int_equal(f->link.publishes, 3);
 }
 
+/* All that is left is older than what has arrived: then its newest comes once more, and once. */
+static void test_one_left_behind(void **state)
+{
+        Fixture *f = *state;
+        unsigned answered = 0;
+
+        f->spool.n_channels = 1;
+        outage(f, 3);
+        spool_confirm(&f->spool, 2, 3);
+        begin(f, 3);
+        answer_all(f, &answered);
+        answer_until_quiet(f, &answered, 1300 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 2);
+        assert_int_equal(f->link.order[0], 1);
+        assert_int_equal(f->link.order[1], 3);
+        delivery_stop(f->delivery);
+        begin(f, 0);
+        answer_until_quiet(f, &answered, 100 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 2);
+        /* Not after each of those that were there before a newest that made room. */
+        add(f, 100);
+        f->spool.gone[103] = true;
+        answer_all(f, &answered);
+        assert_int_equal(f->link.publishes, 2 + 99 + 1);
+        assert_int_equal(last_of(f, "c0"), 103);
+}
+
 /* The mark stays until the copy has arrived. */
 static void test_lost_before_the_copy_arrived(void **state)
 {
@@ -534,6 +561,7 @@ int main(void)
                 TEST(test_end_of_each_channel),
                 TEST(test_after_restart),
                 TEST(test_nothing_or_one_is_one_lane),
+                TEST(test_one_left_behind),
                 TEST(test_lost_before_the_copy_arrived),
                 TEST(test_drain_rate),
                 TEST(test_one_lane_waits_for_the_disk),

@@ -220,15 +220,26 @@ void lanes_refill(Delivery *delivery, uint64_t now_usec)
         delivery->tokens_usec = now_usec;
 }
 
-uint64_t lanes_due_usec(const Delivery *delivery)
+static uint64_t token_due_usec(const Delivery *delivery)
 {
+        const Lane *lane = &delivery->lanes[SPOOL_BACKLOG];
         double wait;
 
-        if (!delivery->draining || delivery->lanes[SPOOL_BACKLOG].fetching ||
-                delivery->lanes[SPOOL_BACKLOG].timeless || has_tokens(delivery))
+        if (!delivery->draining || lane->fetching || lane->timeless || lane->retry_usec > 0 ||
+                has_tokens(delivery))
                 return UINT64_MAX;
         wait = (1 - delivery->tokens) / delivery->config.drain_rate * (double) USEC_PER_SEC;
         return delivery->tokens_usec + (uint64_t) MIN(wait, 3600.0 * (double) USEC_PER_SEC) + 1;
+}
+
+uint64_t lanes_due_usec(const Delivery *delivery)
+{
+        uint64_t due = token_due_usec(delivery);
+
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                if (delivery->lanes[i].retry_usec > 0)
+                        due = MIN(due, delivery->lanes[i].retry_usec);
+        return due;
 }
 
 /* --- lanes --------------------------------------------------------------------------------------------
@@ -267,11 +278,30 @@ void lanes_resume(Delivery *delivery)
                 delivery->copies_due |= entry->due;
 }
 
+void lanes_retry(Delivery *delivery, uint64_t now_usec)
+{
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                if (delivery->lanes[i].retry_usec <= now_usec)
+                        delivery->lanes[i].retry_usec = 0;
+}
+
+/* This lane can't be read; the other may well be. Said once, and shown as long as it lasts. */
+static void lane_hold(Delivery *delivery, Lane *lane, int error)
+{
+        lane->retry_usec = clock_monotonic_usec() + RETRY_USEC;
+        if (lane->error == error)
+                return;
+        lane->error = error;
+        snprintf(delivery->trouble, sizeof(delivery->trouble),
+                "the spool can't be read: %s; trying again every second", strerror(-error));
+        log_error("%s", delivery->trouble);
+}
+
 static bool lane_may_go(const Delivery *delivery, SpoolLane lane)
 {
         const Lane *l = &delivery->lanes[lane];
 
-        if (l->dry || l->fetching || l->timeless)
+        if (l->dry || l->fetching || l->timeless || l->retry_usec > 0)
                 return false;
         return lane == SPOOL_LIVE ||
                (delivery->draining && has_tokens(delivery) && windows_have_room_for_backlog(delivery));
@@ -310,9 +340,10 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
                 return 0;
         }
         if (r < 0) {
-                delivery_hold(delivery, r);
-                return -1;
+                lane_hold(delivery, lane, r);
+                return 0;
         }
+        lane->error = 0;
         if (which == SPOOL_BACKLOG && (r == 0 || sequence >= delivery->boundary)) {
                 end_backlog(delivery);
                 return 0;

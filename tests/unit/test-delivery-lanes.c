@@ -307,6 +307,33 @@ static void test_one_lane_waits_for_the_disk(void **state)
         assert_int_equal(f->spool.first, 111);
 }
 
+/* What can't be read of the backlog holds up nothing that is new; it is said once and shown until it can. */
+static void test_one_lane_in_trouble(void **state)
+{
+        Fixture *f = *state;
+        unsigned answered = 0;
+
+        f->spool.n_channels = 1;
+        f->spool.error = -EACCES;
+        f->spool.error_lanes = 1 << SPOOL_BACKLOG;
+        begin(f, 100);
+        add(f, 5);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 5);
+        add(f, 5);
+        run(f, 1100 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 10);
+        assert_in_range(f->spool.lane_reads[SPOOL_BACKLOG], 2, 3);
+        assert_int_equal(logged, 1);
+        assert_non_null(strstr(stats(f).trouble, "Permission denied"));
+        f->spool.error = 0;
+        run(f, 1100 * USEC_PER_MSEC);
+        assert_string_equal(stats(f).trouble, "");
+        answer_all(f, &answered);
+        assert_int_equal(f->link.publishes, 111);
+        assert_int_equal(last_of(f, "c0"), 110);
+}
+
 /* What never ends in the live lane leaves a turn to the backlog. */
 static void test_flood_leaves_turns(void **state)
 {
@@ -565,6 +592,7 @@ int main(void)
                 TEST(test_lost_before_the_copy_arrived),
                 TEST(test_drain_rate),
                 TEST(test_one_lane_waits_for_the_disk),
+                TEST(test_one_lane_in_trouble),
                 TEST(test_flood_leaves_turns),
                 TEST(test_bad_in_backlog),
                 TEST(test_evicted_in_the_middle),

@@ -45,10 +45,12 @@ typedef struct Window {
 } Window;
 
 typedef struct Lane {
-        uint64_t next; /* sequence number to read from */
-        bool dry;      /* the spool had no more */
-        bool fetching; /* the spool gets it from the disk, and says when it has it */
-        bool timeless; /* the next message has no time yet */
+        uint64_t next;       /* sequence number to read from */
+        bool dry;            /* the spool had no more */
+        bool fetching;       /* the spool gets it from the disk, and says when it has it */
+        bool timeless;       /* the next message has no time yet */
+        uint64_t retry_usec; /* it could not be read: try again then; 0: now */
+        int error;           /* why; 0: it can */
 } Lane;
 
 struct Delivery {
@@ -76,6 +78,7 @@ struct Delivery {
         uint64_t boundary; /* where the live lane began; 0: it has everything */
         unsigned turn;
         bool copies_due; /* some of `latest` are due */
+        bool disordered; /* some became stale over this connection */
         double tokens;   /* messages of the backlog that may go */
         uint64_t tokens_usec;
         uint64_t retry_usec;
@@ -93,7 +96,8 @@ struct Delivery {
         size_t batch_bytes;
         Load flight;
         unsigned unanswered; /* barriers running, over reconnects */
-        bool complained;     /* of the spool */
+        bool complained;     /* of memory */
+        char trouble[128];   /* of the spool */
 };
 
 static inline bool window_is_empty(const Window *window)
@@ -107,13 +111,14 @@ void delivery_hold(Delivery *delivery, int error);
 /* delivery-lane.c */
 void lanes_start(Delivery *delivery);
 void lanes_stop(Delivery *delivery);
-void lanes_resume(Delivery *delivery);          /* what waited for a time may have one now */
-bool lanes_have_more(const Delivery *delivery); /* something may go now, as far as is known */
+void lanes_resume(Delivery *delivery);                   /* what waited for a time may have one now */
+void lanes_retry(Delivery *delivery, uint64_t now_usec); /* what could not be read */
+bool lanes_have_more(const Delivery *delivery);          /* something may go now, as far as is known */
 /* Takes the next message. What comes alone is not held back by a cork. 1: done, 0: there is none, or not
  * now. */
 int lanes_send(Delivery *delivery, bool follows, bool *corked);
 void lanes_refill(Delivery *delivery, uint64_t now_usec); /* drain_rate: time has passed */
-uint64_t lanes_due_usec(const Delivery *delivery);        /* when there is a next one for its sake */
+uint64_t lanes_due_usec(const Delivery *delivery); /* when there is a next one for its sake, or a retry */
 void lanes_copies_arrived(Delivery *delivery, uint64_t window_number); /* up to this one's */
 
 /* delivery-window.c */

@@ -11,7 +11,9 @@
  *     where older ones were sent after it: so the server's last value is the true one. It stays marked
  *     until the copy has arrived, be it over the next connection.
  *
- * A copy confirms nothing: each message leaves the spool only when its own turn has come.
+ * A copy confirms nothing: each message leaves the spool only when its own turn has come. It is not taken
+ * from the spool: one that had to make room there, or has outlived its ttl, and counts as dropped, may
+ * arrive as a copy after all.
  */
 
 #include <errno.h>
@@ -132,7 +134,7 @@ static void begin_copies(Delivery *delivery, uint64_t end)
 }
 
 /* A message that isn't the newest of its channel went out after that one; or it is the newest. */
-static void watch_order(Delivery *delivery, SpoolLane lane, const Sample *sample, uint64_t sequence)
+static void watch_order(Delivery *delivery, const Sample *sample, uint64_t sequence)
 {
         LatestEntry *entry = latest_find(delivery->latest, sample->channel);
 
@@ -140,17 +142,21 @@ static void watch_order(Delivery *delivery, SpoolLane lane, const Sample *sample
                 return;
         if (sequence >= entry->sequence)
                 entry->stale = false;
-        else if (lane == SPOOL_BACKLOG && has_gone(delivery, entry)) {
+        else if (has_gone(delivery, entry)) {
                 entry->stale = true;
                 entry->repeated = 0;
-                if (sequence == entry->backlog_last)
+                delivery->disordered = true;
+                if (delivery->draining && sequence == entry->backlog_last)
                         set_due(delivery, entry);
         }
 }
 
-/* The backlog is through. */
+/* The backlog is through; where there is none, the live lane is. */
 static void finish_copies(Delivery *delivery)
 {
+        if (!delivery->disordered)
+                return;
+        delivery->disordered = false;
         for (LatestEntry *entry = latest_first(delivery->latest); entry; entry = latest_next(entry))
                 if (entry->stale && entry->repeated == 0)
                         set_due(delivery, entry);
@@ -214,15 +220,26 @@ void lanes_refill(Delivery *delivery, uint64_t now_usec)
         delivery->tokens_usec = now_usec;
 }
 
-uint64_t lanes_due_usec(const Delivery *delivery)
+static uint64_t token_due_usec(const Delivery *delivery)
 {
+        const Lane *lane = &delivery->lanes[SPOOL_BACKLOG];
         double wait;
 
-        if (!delivery->draining || delivery->lanes[SPOOL_BACKLOG].fetching ||
-                delivery->lanes[SPOOL_BACKLOG].timeless || has_tokens(delivery))
+        if (!delivery->draining || lane->fetching || lane->timeless || lane->retry_usec > 0 ||
+                has_tokens(delivery))
                 return UINT64_MAX;
         wait = (1 - delivery->tokens) / delivery->config.drain_rate * (double) USEC_PER_SEC;
         return delivery->tokens_usec + (uint64_t) MIN(wait, 3600.0 * (double) USEC_PER_SEC) + 1;
+}
+
+uint64_t lanes_due_usec(const Delivery *delivery)
+{
+        uint64_t due = token_due_usec(delivery);
+
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                if (delivery->lanes[i].retry_usec > 0)
+                        due = MIN(due, delivery->lanes[i].retry_usec);
+        return due;
 }
 
 /* --- lanes --------------------------------------------------------------------------------------------
@@ -234,7 +251,8 @@ void lanes_start(Delivery *delivery)
         SpoolStats stats;
 
         spool_get_stats(delivery->spool, &stats);
-        /* One message alone is the newest there is. */
+        /* One message alone needs no second lane: it goes at once, and if something newer has arrived
+         * before it, watch_order() sees to that. */
         delivery->draining = stats.messages > 1;
         delivery->boundary = delivery->draining ? end : 0;
         spool_set_boundary(delivery->spool, delivery->boundary);
@@ -246,7 +264,7 @@ void lanes_start(Delivery *delivery)
 
 void lanes_stop(Delivery *delivery)
 {
-        delivery->draining = delivery->copies_due = false;
+        delivery->draining = delivery->copies_due = delivery->disordered = false;
         for (SpoolLane lane = SPOOL_BACKLOG; lane <= SPOOL_LIVE; lane++) {
                 delivery->lanes[lane] = (Lane){0};
                 spool_rest(delivery->spool, lane);
@@ -261,11 +279,30 @@ void lanes_resume(Delivery *delivery)
                 delivery->copies_due |= entry->due;
 }
 
+void lanes_retry(Delivery *delivery, uint64_t now_usec)
+{
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                if (delivery->lanes[i].retry_usec <= now_usec)
+                        delivery->lanes[i].retry_usec = 0;
+}
+
+/* This lane can't be read; the other may well be. Said once, and shown as long as it lasts. */
+static void lane_hold(Delivery *delivery, Lane *lane, int error)
+{
+        lane->retry_usec = clock_monotonic_usec() + RETRY_USEC;
+        if (lane->error == error)
+                return;
+        lane->error = error;
+        snprintf(delivery->trouble, sizeof(delivery->trouble),
+                "the spool can't be read: %s; trying again every second", strerror(-error));
+        log_error("%s", delivery->trouble);
+}
+
 static bool lane_may_go(const Delivery *delivery, SpoolLane lane)
 {
         const Lane *l = &delivery->lanes[lane];
 
-        if (l->dry || l->fetching || l->timeless)
+        if (l->dry || l->fetching || l->timeless || l->retry_usec > 0)
                 return false;
         return lane == SPOOL_LIVE ||
                (delivery->draining && has_tokens(delivery) && windows_have_room_for_backlog(delivery));
@@ -304,15 +341,18 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
                 return 0;
         }
         if (r < 0) {
-                delivery_hold(delivery, r);
-                return -1;
+                lane_hold(delivery, lane, r);
+                return 0;
         }
+        lane->error = 0;
         if (which == SPOOL_BACKLOG && (r == 0 || sequence >= delivery->boundary)) {
                 end_backlog(delivery);
                 return 0;
         }
         if (r == 0) {
                 lane->dry = true;
+                if (!delivery->draining)
+                        finish_copies(delivery);
                 return 0;
         }
         if (!give_time(delivery, &sample)) {
@@ -331,7 +371,7 @@ static int send_from(Delivery *delivery, SpoolLane which, bool follows, bool *co
         if (which == SPOOL_BACKLOG)
                 delivery->tokens -= 1;
         if (r > 0)
-                watch_order(delivery, which, &sample, sequence);
+                watch_order(delivery, &sample, sequence);
         return 1;
 }
 

@@ -146,6 +146,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         }
         if (delivery->retry_usec > 0 && now >= delivery->retry_usec)
                 delivery->retry_usec = 0;
+        lanes_retry(delivery, now);
         advance(delivery);
         return 0;
 }
@@ -291,4 +292,8 @@ unsigned delivery_unanswered(const Delivery *delivery)
 void delivery_get_stats(const Delivery *delivery, DeliveryStats *ret)
 {
         *ret = delivery->stats;
+        ret->trouble = "";
+        for (size_t i = 0; i < SPOOL_LANES; i++)
+                if (delivery->lanes[i].error < 0)
+                        ret->trouble = delivery->trouble;
 }

@@ -27,6 +27,7 @@ typedef struct DeliveryStats {
         uint64_t confirmed; /* went out of the spool as arrived; since the start */
         uint64_t skipped;   /* MQTT can't carry them: out of the spool unsent, logged; since the start */
         uint64_t round_trip_usec; /* of the last barrier; 0: none yet */
+        const char *trouble;      /* "" or why the spool can't be read, in words */
 } DeliveryStats;
 
 int delivery_new(Delivery **ret, sd_event *event, Spool *spool, Link *link, const DeliveryConfig *config);

@@ -466,7 +466,7 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
                 .spool_bytes = spool.bytes,
                 .connections = link_connections(manager->link),
                 .round_trip_usec = delivery.round_trip_usec,
-                .spool_trouble = spool.trouble,
+                .spool_trouble = spool.trouble[0] ? spool.trouble : delivery.trouble,
                 .held = MIN(time.held, spool.messages),
                 .estimated = time.estimated,
                 .set_back = sample_times_set_back(manager->times),

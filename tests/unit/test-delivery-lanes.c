@@ -179,6 +179,33 @@ static void test_nothing_or_one_is_one_lane(void **state)
         assert_int_equal(f->link.publishes, 3);
 }
 
+/* All that is left is older than what has arrived: then its newest comes once more, and once. */
+static void test_one_left_behind(void **state)
+{
+        Fixture *f = *state;
+        unsigned answered = 0;
+
+        f->spool.n_channels = 1;
+        outage(f, 3);
+        spool_confirm(&f->spool, 2, 3);
+        begin(f, 3);
+        answer_all(f, &answered);
+        answer_until_quiet(f, &answered, 1300 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 2);
+        assert_int_equal(f->link.order[0], 1);
+        assert_int_equal(f->link.order[1], 3);
+        delivery_stop(f->delivery);
+        begin(f, 0);
+        answer_until_quiet(f, &answered, 100 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 2);
+        /* Not after each of those that were there before a newest that made room. */
+        add(f, 100);
+        f->spool.gone[103] = true;
+        answer_all(f, &answered);
+        assert_int_equal(f->link.publishes, 2 + 99 + 1);
+        assert_int_equal(last_of(f, "c0"), 103);
+}
+
 /* The mark stays until the copy has arrived. */
 static void test_lost_before_the_copy_arrived(void **state)
 {
@@ -278,6 +305,33 @@ static void test_one_lane_waits_for_the_disk(void **state)
         answer_all(f, &answered);
         assert_int_equal(f->link.publishes, 110);
         assert_int_equal(f->spool.first, 111);
+}
+
+/* What can't be read of the backlog holds up nothing that is new; it is said once and shown until it can. */
+static void test_one_lane_in_trouble(void **state)
+{
+        Fixture *f = *state;
+        unsigned answered = 0;
+
+        f->spool.n_channels = 1;
+        f->spool.error = -EACCES;
+        f->spool.error_lanes = 1 << SPOOL_BACKLOG;
+        begin(f, 100);
+        add(f, 5);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 5);
+        add(f, 5);
+        run(f, 1100 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 10);
+        assert_in_range(f->spool.lane_reads[SPOOL_BACKLOG], 2, 3);
+        assert_int_equal(logged, 1);
+        assert_non_null(strstr(stats(f).trouble, "Permission denied"));
+        f->spool.error = 0;
+        run(f, 1100 * USEC_PER_MSEC);
+        assert_string_equal(stats(f).trouble, "");
+        answer_all(f, &answered);
+        assert_int_equal(f->link.publishes, 111);
+        assert_int_equal(last_of(f, "c0"), 110);
 }
 
 /* What never ends in the live lane leaves a turn to the backlog. */
@@ -534,9 +588,11 @@ int main(void)
                 TEST(test_end_of_each_channel),
                 TEST(test_after_restart),
                 TEST(test_nothing_or_one_is_one_lane),
+                TEST(test_one_left_behind),
                 TEST(test_lost_before_the_copy_arrived),
                 TEST(test_drain_rate),
                 TEST(test_one_lane_waits_for_the_disk),
+                TEST(test_one_lane_in_trouble),
                 TEST(test_flood_leaves_turns),
                 TEST(test_bad_in_backlog),
                 TEST(test_evicted_in_the_middle),

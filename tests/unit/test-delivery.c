@@ -339,9 +339,12 @@ static void test_spool_in_trouble(void **state)
         run(f, 2500 * USEC_PER_MSEC);
         assert_in_range(f->spool.reads, 2, 4);
         assert_int_equal(logged, 1);
+        assert_string_equal(
+                stats(f).trouble, "the spool can't be read: Input/output error; trying again every second");
         f->spool.error = 0;
         run(f, 1200 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 10);
+        assert_string_equal(stats(f).trouble, "");
 }
 
 /* What the spool has to get from the disk first is waited for, without asking again and again. */

@@ -301,6 +301,7 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
                 .appended_messages = spool->appended_messages,
                 .appended_bytes = spool->appended_bytes,
                 .damaged = spool->damaged,
+                .evicting = spool_makes_room(spool),
                 .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,
         };

@@ -31,7 +31,7 @@ bool bus_pace_due(BusPace *pace, uint64_t gap_usec, uint64_t now_usec, uint64_t 
 /* What listeners know of the manager. */
 typedef struct BusManagerShown {
         char *texts[BUS_MANAGER_TEXTS];
-        bool secure;
+        bool secure, spool_full;
         uint64_t connected_since_usec, next_try_usec;
         ManagerCounters counters;
 } BusManagerShown;

@@ -31,6 +31,14 @@ static const char *clock_trouble(const Manager *manager)
         return counters.clock_trouble;
 }
 
+static bool spool_full(const Manager *manager)
+{
+        ManagerCounters counters;
+
+        manager_get_counters(manager, &counters);
+        return counters.spool_full;
+}
+
 static const struct {
         const char *name;
         const char *(*get)(const Manager *manager);
@@ -106,6 +114,24 @@ static int get_secure(sd_bus *connection _unused_, const char *path _unused_, co
         const Bus *bus = userdata;
 
         return sd_bus_message_append(reply, "b", (int) manager_secure(bus->manager));
+}
+
+static int get_spool_full(sd_bus *connection _unused_, const char *path _unused_,
+        const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
+        sd_bus_error *error _unused_)
+{
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "b", (int) spool_full(bus->manager));
+}
+
+static int get_confirm(sd_bus *connection _unused_, const char *path _unused_,
+        const char *interface _unused_, const char *property _unused_, sd_bus_message *reply, void *userdata,
+        sd_bus_error *error _unused_)
+{
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "s", manager_confirm(bus->manager));
 }
 
 static int get_connected_since(sd_bus *connection _unused_, const char *path _unused_,
@@ -218,6 +244,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Connections", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("RoundTrip", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Published", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Confirm", "s", get_confirm, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Confirmed", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Dropped", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SpoolMessages", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -227,6 +254,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("SpoolRate", "d", get_outlook, 0, 0),
         SD_BUS_PROPERTY("SpoolMessageRate", "d", get_outlook, 0, 0),
         SD_BUS_PROPERTY("SpoolRateSpan", "t", get_outlook, 0, 0),
+        SD_BUS_PROPERTY("SpoolFull", "b", get_spool_full, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SpoolTrouble", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Held", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Estimated", "t", get_counter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -262,6 +290,7 @@ bool bus_manager_differs(const Bus *bus)
                 if (text_differs(bus, i))
                         return true;
         return bus->shown.secure != manager_secure(bus->manager) ||
+               bus->shown.spool_full != spool_full(bus->manager) ||
                bus->shown.next_try_usec != manager_next_try_usec(bus->manager) ||
                bus->shown.connected_since_usec != manager_connected_since_usec(bus->manager);
 }
@@ -269,7 +298,7 @@ bool bus_manager_differs(const Bus *bus)
 /* Brings what is shown up to date, and adds the names of what changed. */
 static size_t show_prompt(Bus *bus, const char **names, size_t n)
 {
-        bool secure = manager_secure(bus->manager);
+        bool secure = manager_secure(bus->manager), full = spool_full(bus->manager);
         uint64_t since_usec = manager_connected_since_usec(bus->manager);
         uint64_t next_usec = manager_next_try_usec(bus->manager);
 
@@ -281,11 +310,14 @@ static size_t show_prompt(Bus *bus, const char **names, size_t n)
                 }
         if (bus->shown.secure != secure)
                 names[n++] = "Secure";
+        if (bus->shown.spool_full != full)
+                names[n++] = "SpoolFull";
         if (bus->shown.connected_since_usec != since_usec)
                 names[n++] = "ConnectedSince";
         if (bus->shown.next_try_usec != next_usec)
                 names[n++] = "NextTry";
         bus->shown.secure = secure;
+        bus->shown.spool_full = full;
         bus->shown.connected_since_usec = since_usec;
         bus->shown.next_try_usec = next_usec;
         return n;
@@ -311,14 +343,14 @@ static size_t show_counters(Bus *bus, const char **names, size_t n)
 
 void bus_manager_show(Bus *bus)
 {
-        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 4];
+        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 5];
 
         show_counters(bus, names, show_prompt(bus, names, 0));
 }
 
 void bus_manager_flush(Bus *bus, uint64_t now_usec, uint64_t *next_usec)
 {
-        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 4] = {};
+        const char *names[ELEMENTSOF(texts) + ELEMENTSOF(counters) + 5] = {};
         bool prompt = bus_pace_due(&bus->prompt, BUS_PROMPT_USEC, now_usec, next_usec);
         bool steady = bus_pace_due(&bus->steady, BUS_STEADY_USEC, now_usec, next_usec);
         size_t n = 0;

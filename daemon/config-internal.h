@@ -84,6 +84,8 @@ void config_check_login(ConfigReader *reader);
 const char *config_type_name(const config_setting_t *setting);
 int config_get_integer(ConfigReader *reader, const config_setting_t *setting, int64_t *ret);
 int config_get_number(ConfigReader *reader, const config_setting_t *setting, double *ret);
+/* Reports what this has to be, and isn't. */
+int config_fail_type(ConfigReader *reader, const config_setting_t *setting, const char *wanted);
 int config_get_boolean(ConfigReader *reader, const config_setting_t *setting, bool *ret);
 /* UTF-8; plain: without control characters. Borrowed. */
 int config_get_string(ConfigReader *reader, const config_setting_t *setting, bool plain, const char **ret);

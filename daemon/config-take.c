@@ -56,6 +56,19 @@ static void fail_range(ConfigReader *reader, const config_setting_t *setting, co
                 key->unit ? " " : "", key->unit ? key->unit : "");
 }
 
+/* "10m" */
+static bool fails_seconds(
+        ConfigReader *reader, const config_setting_t *setting, const ConfigKey *key, const char *number)
+{
+        _cleanup_(freep) char *wanted = NULL;
+
+        if (!key->unit || strcmp(key->unit, "s") != 0 || config_setting_is_number(setting))
+                return false;
+        wanted = text_printf("%s of seconds, as in 60", number);
+        config_fail_type(reader, setting, wanted ? wanted : number);
+        return true;
+}
+
 static void take_integer(
         ConfigReader *reader, const config_setting_t *setting, const ConfigKey *key, void *base)
 {
@@ -63,6 +76,8 @@ static void take_integer(
         double seconds;
         int64_t value;
 
+        if (fails_seconds(reader, setting, key, "a whole number"))
+                return;
         /* A duration that is counted in whole seconds. */
         if (key->unit && config_setting_type(setting) == CONFIG_TYPE_FLOAT) {
                 seconds = config_setting_get_float(setting);
@@ -85,7 +100,8 @@ static void take_number(
         char text[32], min[32], max[32];
         double value;
 
-        if (config_get_number(reader, setting, &value) < 0)
+        if (fails_seconds(reader, setting, key, "a number") ||
+                config_get_number(reader, setting, &value) < 0)
                 return;
         if (value >= key->min && value <= key->max) {
                 store_number(key, base, value);

@@ -32,7 +32,7 @@ const char *config_type_name(const config_setting_t *setting)
         return "nothing";
 }
 
-static int fail_type(ConfigReader *reader, const config_setting_t *setting, const char *wanted)
+int config_fail_type(ConfigReader *reader, const config_setting_t *setting, const char *wanted)
 {
         /* Also what is written as an integer, and doesn't fit into 64 bits. */
         if (config_setting_type(setting) == CONFIG_TYPE_FLOAT &&
@@ -52,7 +52,7 @@ int config_get_integer(ConfigReader *reader, const config_setting_t *setting, in
                 *ret = config_setting_get_int64(setting);
                 return 0;
         }
-        return fail_type(reader, setting, "an integer");
+        return config_fail_type(reader, setting, "an integer");
 }
 
 int config_get_number(ConfigReader *reader, const config_setting_t *setting, double *ret)
@@ -71,13 +71,13 @@ int config_get_number(ConfigReader *reader, const config_setting_t *setting, dou
                 *ret = number;
                 return 0;
         }
-        return fail_type(reader, setting, "a number");
+        return config_fail_type(reader, setting, "a number");
 }
 
 int config_get_boolean(ConfigReader *reader, const config_setting_t *setting, bool *ret)
 {
         if (config_setting_type(setting) != CONFIG_TYPE_BOOL)
-                return fail_type(reader, setting, "true or false");
+                return config_fail_type(reader, setting, "true or false");
         *ret = config_setting_get_bool(setting);
         return 0;
 }
@@ -87,7 +87,7 @@ int config_get_string(ConfigReader *reader, const config_setting_t *setting, boo
         const char *text;
 
         if (config_setting_type(setting) != CONFIG_TYPE_STRING)
-                return fail_type(reader, setting, "a string");
+                return config_fail_type(reader, setting, "a string");
         text = config_setting_get_string(setting);
         if (!text)
                 text = ""; /* libconfig 1.5 has this for an empty string in places */
@@ -113,7 +113,7 @@ int config_get_size(ConfigReader *reader, const config_setting_t *setting, uint6
         if (config_setting_type(setting) != CONFIG_TYPE_STRING) {
                 if (config_setting_type(setting) != CONFIG_TYPE_INT &&
                         config_setting_type(setting) != CONFIG_TYPE_INT64)
-                        return fail_type(reader, setting, "a size, as 1048576 or \"64M\"");
+                        return config_fail_type(reader, setting, "a size, as 1048576 or \"64M\"");
                 r = config_get_integer(reader, setting, &bytes);
                 if (r < 0)
                         return r;
@@ -130,7 +130,8 @@ int config_get_size(ConfigReader *reader, const config_setting_t *setting, uint6
         r = text_parse_size(text, ret);
         if (r < 0)
                 config_fail(reader, setting,
-                        "\"%s\" is no size (bytes, or a number and K, M or G, as \"64M\")", text);
+                        "\"%s\" is no size (bytes, or a number and a capital K, M or G, as in \"64M\")",
+                        text);
         return r < 0 ? -EINVAL : 0;
 }
 

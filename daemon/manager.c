@@ -444,6 +444,11 @@ const char *manager_name(const Manager *manager)
         return manager->config->device.name ? manager->config->device.name : "";
 }
 
+const char *manager_confirm(const Manager *manager)
+{
+        return manager->config->delivery.barrier ? "barrier" : "none";
+}
+
 void manager_get_counters(const Manager *manager, ManagerCounters *ret)
 {
         DeliveryStats delivery;
@@ -466,6 +471,7 @@ void manager_get_counters(const Manager *manager, ManagerCounters *ret)
                 .spool_bytes = spool.bytes,
                 .connections = link_connections(manager->link),
                 .round_trip_usec = delivery.round_trip_usec,
+                .spool_full = spool.evicting,
                 .spool_trouble = spool.trouble[0] ? spool.trouble : delivery.trouble,
                 .held = MIN(time.held, spool.messages),
                 .estimated = time.estimated,

@@ -63,6 +63,8 @@ const char *manager_last_error(const Manager *manager);        /* "" if none */
 bool manager_secure(const Manager *manager);                   /* connected, and by TLS */
 uint64_t manager_connected_since_usec(const Manager *manager); /* 0 when offline */
 
+const char *manager_confirm(const Manager *manager); /* delivery.confirm: "barrier" or "none" */
+
 /* CLOCK_MONOTONIC when it is tried again to connect or to enrol; 0: now, or not at all. */
 uint64_t manager_next_try_usec(const Manager *manager);
 
@@ -72,6 +74,7 @@ typedef struct ManagerCounters {
         uint64_t held;                         /* samples that wait for the clock to be set */
         uint64_t estimated;                    /* … whose time had to be estimated */
         uint64_t set_back;                     /* how often the clock was set back by more than a minute */
+        bool spool_full;                       /* messages are dropped to make room */
         const char *spool_trouble;             /* "" if none */
         const char *clock_trouble;             /* "" if none; borrowed until the next call */
 } ManagerCounters;

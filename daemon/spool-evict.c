@@ -117,29 +117,49 @@ static void count_evicted(Spool *spool, const Tier *tier, SpoolCounts *counts)
 {
         if (counts->dropped == 0)
                 return;
-        if (!spool->evicting)
+        if (!spool->evicting || (tier && spool->full_usec == 0))
                 log_evicting(spool, tier, counts);
         spool->evicting = true;
         counts_merge(&spool->dropped, counts);
         counts_merge(&spool->evicted, counts);
         spool->evicted_usec = clock_monotonic_usec();
+        if (tier)
+                spool->full_usec = spool->evicted_usec;
 }
 
 void spool_episode_end(Spool *spool)
 {
         _cleanup_(freep) char *whom = describe(spool, &spool->evicted, false);
+        uint64_t n = spool->evicted.dropped;
 
-        log_notice("spool: %s%" PRIu64 " messages were dropped: %s",
-                spool->stopping ? "" : "there is room again; ", spool->evicted.dropped, whom ? whom : "");
+        if (spool->full_usec == 0)
+                log_notice("spool: %" PRIu64 " message%s too old to be sent: %s", n,
+                        n == 1 ? " was" : "s were", whom ? whom : "");
+        else
+                log_notice("spool: %s%" PRIu64 " message%s dropped: %s",
+                        spool->stopping ? "" : "there is room again; ", n, n == 1 ? " was" : "s were",
+                        whom ? whom : "");
         counts_deinit(&spool->evicted);
         spool->evicting = false;
+        spool->full_usec = 0;
+}
+
+/* usec: when it was made last. */
+static bool has_room(const Spool *spool, uint64_t usec)
+{
+        return clock_monotonic_usec() - usec > EPISODE_USEC &&
+               spool->state.bytes <= spool->limits.max_size / 4 * 3 &&
+               spool->runtime.bytes <= spool->limits.memory / 2;
+}
+
+bool spool_makes_room(const Spool *spool)
+{
+        return spool->full_usec > 0 && !has_room(spool, spool->full_usec);
 }
 
 bool spool_episode_over(Spool *spool)
 {
-        if (!spool->evicting || clock_monotonic_usec() - spool->evicted_usec <= EPISODE_USEC ||
-                spool->state.bytes > spool->limits.max_size / 4 * 3 ||
-                spool->runtime.bytes > spool->limits.memory / 2)
+        if (!spool->evicting || !has_room(spool, spool->evicted_usec))
                 return false;
         spool_episode_end(spool);
         return true;

@@ -412,6 +412,7 @@ struct Spool {
         bool evicting;
         SpoolCounts evicted;   /* in this episode */
         uint64_t evicted_usec; /* the last time */
+        uint64_t full_usec;    /* the last time for room; 0: so far it was for a ttl only */
         bool volatile_memory;
         bool exposed;                  /* some are in memory only */
         Place young_place, said_place; /* while there is runtime_trouble: as it says, and as was logged */
@@ -470,6 +471,8 @@ void spool_take_trim(Spool *spool, Trim *trim);
 void spool_drop(Spool *spool, const char *sensor); /* counts one that was refused */
 bool spool_expires(Spool *spool, SpoolLane lane, const Record *record);
 bool spool_episode_over(Spool *spool); /* is it, just now? says so */
+/* Is it full, and is something dropped for that, or was a moment ago? */
+bool spool_makes_room(const Spool *spool);
 void spool_episode_end(Spool *spool);
 
 /* spool-young.c */

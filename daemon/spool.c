@@ -320,6 +320,7 @@ void spool_get_stats(const Spool *spool, SpoolStats *ret)
                 .appended_bytes = spool->appended_bytes,
                 .capacity = spool_capacity(spool),
                 .damaged = spool->damaged,
+                .evicting = spool_makes_room(spool),
                 .trouble = trouble ? trouble : "",
                 .volatile_memory = spool->volatile_memory,
         };

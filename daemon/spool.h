@@ -26,6 +26,7 @@ typedef struct SpoolStats {
         uint64_t appended_messages, appended_bytes; /* as they lie in the spool; since the start */
         uint64_t capacity;    /* bytes that it takes: max_size, less what is kept free */
         uint64_t damaged;     /* records or torn tails that recovery set aside */
+        bool evicting;        /* it is full: makes room, or did a moment ago */
         const char *trouble;  /* "" or what is wrong with the two directories, in words */
         bool volatile_memory; /* is the runtime tier memory? */
 } SpoolStats;

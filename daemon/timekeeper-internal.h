@@ -31,6 +31,7 @@ struct Timekeeper {
 
         uint64_t begun_usec;  /* CLOCK_BOOTTIME */
         uint64_t newest_usec; /* in the state directory */
+        char *newest_path;    /* whose time that is; NULL: a message's in the spool */
         bool settled;         /* the clock was believed once */
         Doubt doubt;
         bool has_ahead; /* of CLOCK_BOOTTIME, as last known: true also when the clock is not */

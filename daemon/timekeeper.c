@@ -29,6 +29,18 @@
 /* --- the newest time in the state directory -------------------------------------------------------------
  */
 
+static void note_mtime(
+        Timekeeper *timekeeper, const char *path, const char *name, const struct timespec *mtime)
+{
+        uint64_t usec = mtime->tv_sec > 0 ? (uint64_t) mtime->tv_sec * USEC_PER_SEC : 0;
+
+        if (usec <= timekeeper->newest_usec)
+                return;
+        timekeeper->newest_usec = usec;
+        free(timekeeper->newest_path);
+        timekeeper->newest_path = strcmp(name, ".") == 0 ? strdup(path) : text_printf("%s/%s", path, name);
+}
+
 static void note_mtimes(Timekeeper *timekeeper, const char *path, bool deeper)
 {
         DIR *directory = opendir(path);
@@ -43,9 +55,7 @@ static void note_mtimes(Timekeeper *timekeeper, const char *path, bool deeper)
                 if (strcmp(entry->d_name, "..") == 0 ||
                         fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
                         continue;
-                if (status.st_mtim.tv_sec > 0)
-                        timekeeper->newest_usec = MAX(
-                                timekeeper->newest_usec, (uint64_t) status.st_mtim.tv_sec * USEC_PER_SEC);
+                note_mtime(timekeeper, path, entry->d_name, &status.st_mtim);
                 if (!deeper || !S_ISDIR(status.st_mode) || entry->d_name[0] == '.')
                         continue;
                 below = text_printf("%s/%s", path, entry->d_name);
@@ -57,7 +67,10 @@ static void note_mtimes(Timekeeper *timekeeper, const char *path, bool deeper)
 
 void timekeeper_note_time(Timekeeper *timekeeper, uint64_t at_msec)
 {
-        timekeeper->newest_usec = MAX(timekeeper->newest_usec, at_msec * USEC_PER_MSEC);
+        if (at_msec * USEC_PER_MSEC <= timekeeper->newest_usec)
+                return;
+        timekeeper->newest_usec = at_msec * USEC_PER_MSEC;
+        free(TAKE_PTR(timekeeper->newest_path));
 }
 
 /* --- judging the clock ----------------------------------------------------------------------------------
@@ -74,12 +87,43 @@ static Doubt judge(const Timekeeper *timekeeper, uint64_t now_usec)
         return timekeeper->config.wait_sync == TIME_WAIT_YES ? DOUBT_UNSYNCED : DOUBT_NONE;
 }
 
+/* "/var/lib/plugd/boots is of 2026-05-03 14:00 UTC", and what to do where that is wrong. */
+static char *say_newest(const Timekeeper *timekeeper)
+{
+        ClockText when;
+
+        clock_format(when, (int64_t) timekeeper->newest_usec);
+        return timekeeper->newest_path ? text_printf("%s is of %s (if that is wrong, touch it, and what "
+                                                     "else is newer than now, and restart plugd)",
+                                                 timekeeper->newest_path, when)
+                                       : text_printf("a message in the spool is of %s", when);
+}
+
+/* How long it may still take: "8 min". */
+static const char *say_rest(const Timekeeper *timekeeper, char buffer[static 32])
+{
+        uint64_t end_usec = timekeeper->begun_usec + timekeeper->config.wait_max_usec,
+                 now_usec = clock_boottime_usec(),
+                 sec = end_usec > now_usec ? (end_usec - now_usec + USEC_PER_SEC - 1) / USEC_PER_SEC : 0;
+
+        if (sec > 2 * 3600)
+                snprintf(buffer, 32, "%" PRIu64 " h", (sec + 3599) / 3600);
+        else if (sec > 60)
+                snprintf(buffer, 32, "%" PRIu64 " min", (sec + 59) / 60);
+        else
+                snprintf(buffer, 32, "%" PRIu64 " s", (sec + 9) / 10 * 10);
+        return buffer;
+}
+
 /* What is the matter, in words; `what` waits. */
 static char *say_doubt(const Timekeeper *timekeeper, Doubt doubt, uint64_t now_usec, const char *what)
 {
-        ClockText now, other;
+        _cleanup_(freep) char *newest = NULL;
+        char rest[32];
+        ClockText now;
 
         clock_format(now, (int64_t) now_usec);
+        say_rest(timekeeper, rest);
         switch (doubt) {
         case DOUBT_NONE:
                 break;
@@ -87,14 +131,16 @@ static char *say_doubt(const Timekeeper *timekeeper, Doubt doubt, uint64_t now_u
                 return text_printf(
                         "the clock says %s: %s until it is set; is a time service running?", now, what);
         case DOUBT_BEHIND:
-                return text_printf("the clock says %s, and the newest time in %s is %s: %s until it is set, "
-                                   "or synchronised; is a time service running?",
-                        now, timekeeper->state_directory,
-                        clock_format(other, (int64_t) timekeeper->newest_usec), what);
+                newest = say_newest(timekeeper);
+                return text_printf(
+                        "the clock says %s, and %s: %s until it is set, or synchronised, for %s at "
+                        "most (time.wait_max); is a time service running?",
+                        now, newest ? newest : timekeeper->state_directory, what, rest);
         case DOUBT_UNSYNCED:
                 return text_printf("the clock says %s, and isn't synchronised: %s until it is "
-                                   "(time.wait_sync); is a time service running?",
-                        now, what);
+                                   "(time.wait_sync), for %s at most (time.wait_max); is a time service "
+                                   "running?",
+                        now, what, rest);
         }
         return strdup("");
 }
@@ -153,9 +199,10 @@ static int look(Timekeeper *timekeeper)
         timekeeper->doubt = doubt;
         if (doubt > DOUBT_BUILT &&
                 boottime_usec - timekeeper->begun_usec >= timekeeper->config.wait_max_usec) {
+                _cleanup_(freep) char *newest = doubt == DOUBT_BEHIND ? say_newest(timekeeper) : NULL;
+
                 log_warning("the clock is believed from here on, as time.wait_max has passed%s%s",
-                        doubt == DOUBT_BEHIND ? "; something is newer in " : "",
-                        doubt == DOUBT_BEHIND ? timekeeper->state_directory : "");
+                        newest ? ", though " : "", newest ? newest : "");
                 timekeeper->doubt = doubt = DOUBT_NONE;
         }
         if (doubt == DOUBT_NONE) {
@@ -291,6 +338,7 @@ Timekeeper *timekeeper_free(Timekeeper *timekeeper)
         sample_times_free(timekeeper->times);
         free(timekeeper->noted);
         free(timekeeper->state_directory);
+        free(timekeeper->newest_path);
         free(timekeeper->trouble);
         free(timekeeper);
         return NULL;
@@ -355,7 +403,7 @@ void timekeeper_get_stats(Timekeeper *timekeeper, TimekeeperStats *ret)
         else if (timekeeper->config.wait_sync == TIME_WAIT_NO)
                 snprintf(what, sizeof(what), "messages have no time of their own");
         else
-                snprintf(what, sizeof(what), "%" PRIu64 " samples wait", held);
+                snprintf(what, sizeof(what), "%" PRIu64 " sample%s", held, held == 1 ? " waits" : "s wait");
         free(timekeeper->trouble);
         if (doubt == DOUBT_NONE && timekeeper->save_error < 0)
                 timekeeper->trouble = text_printf("the times of samples that waited for the clock can't be "

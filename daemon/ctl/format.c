@@ -146,7 +146,7 @@ char *format_outlook(double hours, double bytes_rate, double messages_rate, uint
         double messages = hours * 3600 * messages_rate;
 
         if (hours < 0 || span_sec == 0)
-                return NULL;
+                return bytes_rate > 0 ? strdup("known after a minute") : NULL;
         text_format_size(rate, (uint64_t) (slow ? bytes_rate * 3600 : bytes_rate));
         return text_printf("%s, about %s messages, at %s%s/%s%s%s", format_hours(room, hours),
                 format_count(count, round_down(MIN(MAX(messages, 0.0), 1e18))), day ? "today's " : "the ",

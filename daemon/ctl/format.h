@@ -20,6 +20,6 @@ const char *format_time(char buffer[static 48], uint64_t usec);
 const char *format_count(char buffer[static 32], uint64_t number);
 
 /* How long there is room in the spool, as the gateway gives it (SpoolHours, SpoolRate, SpoolMessageRate,
- * SpoolRateSpan): "31 h, about 65,000 messages, at today's 590 B/s". NULL where it is not known, or there is
- * no memory. Allocated. */
+ * SpoolRateSpan): "31 h, about 65,000 messages, at today's 590 B/s", or when it will be known. NULL where
+ * nothing comes in, or there is no memory. Allocated. */
 char *format_outlook(double hours, double bytes_rate, double messages_rate, uint64_t span_sec);

@@ -37,13 +37,19 @@ static const Verb verbs[] = {
         {"status", "", "Show who and how the gateway is, and its sensors", 0, 0, KIND_NONE, false,
                 verb_status,
                 "Messages are confirmed when the server is known to have read them; dropped are those lost, "
-                "in "
-                "the spool and before it. RESTARTS and DROPPED of sensors stand there where they are not 0.",
+                "in the spool and before it. All these, and RESTARTS and DROPPED of sensors, which stand "
+                "there "
+                "where they are not 0, are counted since plugd started.",
                 "plugctl status --json"},
         {"sensors", "", "List the sensors, their channels and last values", 0, 0, KIND_NONE, false,
-                verb_sensors, "RESTARTS and DROPPED stand there where they are not 0.", "plugctl sensors"},
-        {"show", "NAME", "Show all there is to know of a sensor", 1, 1, KIND_SENSOR, false, verb_show, NULL,
-                "plugctl show climate"},
+                verb_sensors,
+                "SAMPLES, RESTARTS and DROPPED are counted since plugd started; the last two stand there "
+                "where they are not 0. SAMPLES are those that were stored to be sent; DROPPED are those "
+                "over "
+                "the rate limit and those that the spool gave up later, which are in SAMPLES too.",
+                "plugctl sensors"},
+        {"show", "NAME", "Show all there is to know of a sensor", 1, 1, KIND_SENSOR, false, verb_show,
+                "Its counters are as in plugctl help sensors.", "plugctl show climate"},
         {"publish", "CHANNEL JSON", "Publish a value (JSON -: from standard input), print its id", 2, 2,
                 KIND_NONE, false, verb_publish,
                 "Done when plugd has it in its spool: it is sent when there is a connection. Text is in "

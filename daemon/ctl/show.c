@@ -248,11 +248,13 @@ static void add_spool(Table *table, const Json *manager)
                 json_number(json_get(manager, "SpoolRate")),
                 json_number(json_get(manager, "SpoolMessageRate")), get_number(manager, "SpoolRateSpan"));
         uint64_t messages = get_number(manager, "SpoolMessages"), limit = get_number(manager, "SpoolLimit");
+        bool full = json_boolean(json_get(manager, "SpoolFull"));
         char count[32], size[32], most[32];
 
-        add_format(table, "Spool", STYLE_PLAIN, "%s message%s, %s of %s", format_count(count, messages),
-                messages == 1 ? "" : "s", text_format_size(size, get_number(manager, "SpoolBytes")),
-                text_format_size(most, limit));
+        add_format(table, "Spool", full ? STYLE_BAD : STYLE_PLAIN, "%s message%s, %s of %s%s",
+                format_count(count, messages), messages == 1 ? "" : "s",
+                text_format_size(size, get_number(manager, "SpoolBytes")), text_format_size(most, limit),
+                full ? "; full, dropping" : "");
         add_pair(table, "Room for", STYLE_PLAIN, outlook);
         add_pair(table, "Spool's disk", STYLE_BAD, get_text(manager, "SpoolTrouble"));
 }
@@ -267,17 +269,19 @@ static void add_clock(Table *table, const Json *manager)
                 {"Estimated", "sample got an estimated time", "samples got an estimated time"},
                 {"ClockSetBack", "time the clock was set back", "times the clock was set back"},
         };
+        const char *trouble = get_text(manager, "ClockTrouble");
         _cleanup_(freep) char *text = NULL;
         char count[32];
 
-        for (size_t i = 0; i < ELEMENTSOF(counters); i++) {
+        add_pair(table, "Clock", STYLE_BAD, trouble);
+        /* The sentence says already how many wait. */
+        for (size_t i = *trouble ? 1 : 0; i < ELEMENTSOF(counters); i++) {
                 uint64_t n = get_number(manager, counters[i].key);
 
                 if (n > 0)
                         text_set(&text, "%s%s%s %s", text ? text : "", text ? ", " : "",
                                 format_count(count, n), n == 1 ? counters[i].one : counters[i].many);
         }
-        add_pair(table, "Clock", STYLE_BAD, get_text(manager, "ClockTrouble"));
         add_pair(table, "Times", STYLE_BUSY, text);
 }
 
@@ -285,9 +289,11 @@ static int print_manager(const Ctl *ctl, const Json *manager)
 {
         _cleanup_(table_freep) Table *table = table_new(2, NULL, ctl->color);
         const char *state = get_text(manager, "State"), *plug_id = get_text(manager, "PlugId");
+        bool asked = strcmp(get_text(manager, "Confirm"), "none") != 0;
         char published[32], confirmed[32], lost[32];
         uint64_t dropped;
 
+        table_wrap(table);
         add_pair(table, "State", format_state_style(state), state);
         add_pair(table, "Name", STYLE_BOLD, get_text(manager, "Name"));
         add_pair(table, "Plug-ID", STYLE_BOLD, *plug_id ? plug_id : "none yet: not enrolled");
@@ -295,9 +301,9 @@ static int print_manager(const Ctl *ctl, const Json *manager)
         add_connection(table, manager);
         dropped = get_number(manager, "Dropped");
         add_format(table, "Messages", dropped > 0 ? STYLE_BAD : STYLE_PLAIN,
-                "%s published, %s confirmed, %s dropped",
-                format_count(published, get_number(manager, "Published")),
-                format_count(confirmed, get_number(manager, "Confirmed")), format_count(lost, dropped));
+                "%s published, %s %s, %s dropped", format_count(published, get_number(manager, "Published")),
+                asked ? format_count(confirmed, get_number(manager, "Confirmed")) : "confirmation",
+                asked ? "confirmed" : "not asked for", format_count(lost, dropped));
         add_spool(table, manager);
         add_clock(table, manager);
         add_pair(table, "plugd", STYLE_PLAIN, get_text(manager, "Version"));
@@ -343,6 +349,7 @@ static int print_sensor(const Ctl *ctl, const Json *sensor)
         const char *state = get_text(sensor, "State");
         char when[48], age[48];
 
+        table_wrap(table);
         add_pair(table, "Sensor", STYLE_BOLD, get_text(sensor, "Name"));
         add_pair(table, "Plugin", STYLE_PLAIN, get_text(sensor, "Plugin"));
         add_pair(table, "State", format_state_style(state), state);

@@ -20,7 +20,7 @@ typedef struct Note {
 
 struct Table {
         size_t n_columns, n_headings;
-        bool color, failed;
+        bool color, failed, wrap;
         bool *right;
         Cell *cells;
         size_t n_cells, capacity;
@@ -242,6 +242,12 @@ void table_align_right(Table *table, size_t column)
                 table->right[column] = true;
 }
 
+void table_wrap(Table *table)
+{
+        if (table)
+                table->wrap = true;
+}
+
 void table_add(Table *table, Style style, const char *text)
 {
         char *clean;
@@ -301,6 +307,26 @@ static void measure(const Table *table, size_t *widths)
         }
 }
 
+/* From this column on, each line of it. */
+static int print_wrapped(
+        const Table *table, const Cell *cell, FILE *file, const char *indent, size_t at, size_t max)
+{
+        for (const char *line = cell->text, *end; *line; line = end) {
+                _cleanup_(freep) char *piece = NULL;
+
+                end = end_of_line(line, max - at);
+                piece = strndup(line, (size_t) (end - line));
+                if (!piece)
+                        return -ENOMEM;
+                while (*end == ' ')
+                        end++;
+                if (line != cell->text)
+                        fprintf(file, "\n%s%*s", indent, (int) (at - text_width(indent)), "");
+                print_styled(file, table->color, cell->style, piece);
+        }
+        return 0;
+}
+
 static int print_row(const Table *table, const Cell *row, size_t n, const size_t *widths, FILE *file,
         const char *indent, size_t max)
 {
@@ -322,6 +348,11 @@ static int print_row(const Table *table, const Cell *row, size_t n, const size_t
                         at += pending;
                         pending = 0;
                         if (column + 1 == table->n_columns && max > at + 1 && row[column].width > max - at) {
+                                if (table->wrap) {
+                                        if (print_wrapped(table, &row[column], file, indent, at, max) < 0)
+                                                return -ENOMEM;
+                                        break;
+                                }
                                 text = cut = text_clean(text, max - at);
                                 if (!cut)
                                         return -ENOMEM;

@@ -38,6 +38,8 @@ DEFINE_CLEANUP(Table, table_free);
 
 /* Numbers: flush right. */
 void table_align_right(Table *table, size_t column);
+/* The last column goes on in the next line, where it would be cut otherwise. */
+void table_wrap(Table *table);
 /* The next cell, from left to right, row by row; NULL is an empty one. A table that ran out of memory stays
  * failed: table_print() says it. */
 void table_add(Table *table, Style style, const char *text);

@@ -55,7 +55,8 @@ def test_contract(scene):
         assert manager[MANAGER, "property", name][0] == kind, name
     for name, kind in {**dict.fromkeys("NextTry Connections RoundTrip SpoolLimit SpoolRateSpan Held Estimated "
                                        "ClockSetBack".split(), "t"),
-                       **dict.fromkeys("SpoolHours SpoolRate SpoolMessageRate".split(), "d"), "ClockTrouble": "s"}.items():
+                       **dict.fromkeys("SpoolHours SpoolRate SpoolMessageRate".split(), "d"), "ClockTrouble": "s",
+                       "SpoolFull": "b", "Confirm": "s"}.items():
         assert manager[MANAGER, "property", name][0] == kind, name
     assert manager[MANAGER, "method", "Publish"][2] == (("s", "in"), ("s", "in"), ("s", "out"))
     assert manager[MANAGER, "method", "Enroll"][2] == manager[MANAGER, "method", "Reconnect"][2] == ()

@@ -3,6 +3,7 @@
 
 The daemon (not its workers, which only ask for clocks that never jump) runs with tests/clock/fake-clock.c preloaded."""
 
+import re
 import struct
 import time
 import uuid
@@ -126,6 +127,8 @@ def test_samples_wait_until_the_clock_is_set(scene, clock, make_gateway, figure)
     assert {row.channel for row in scene.platform.arrivals()} == {"status"}, "nothing else goes out"
     assert gateway.get("SpoolMessages") >= 15 + 40
     assert "1970-01-01" in gateway.log and "until it is set" in gateway.log
+    status = gateway.ctl("status").stdout
+    assert re.search(r"^Clock  +.* samples wait until it is set;", status, re.M) and "\nTimes" not in status
 
     clock.right()
     was_set = time.time()

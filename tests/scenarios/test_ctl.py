@@ -50,7 +50,32 @@ def test_status_tells_how_full_the_spool_is(gateway):
     assert status["SpoolLimit"] == 64 * 1024 * 1024
     assert status["SpoolRate"] > status["SpoolMessageRate"] > 10
     # In the first minute nobody can tell how long it will hold.
-    assert status["SpoolRateSpan"] < 60 and status["SpoolHours"] == -1 and row(text, "Room for") is None
+    assert status["SpoolRateSpan"] < 60 and status["SpoolHours"] == -1 and row(text, "Room for") == "known after a minute"
+
+
+def test_status_tells_that_the_spool_is_full(scene):
+    gateway = scene.online(spool={"max_size": "1M", "memory": "1M", "sync": 0.1})
+    assert gateway.get("SpoolFull") is False and "full" not in row(verb(gateway, "status"), "Spool")
+    scene.platform.stop()
+    for _ in range(60):
+        verb(gateway, "publish", "By/Hand", '"' + "x" * 40000 + '"')
+    wait_for(lambda: gateway.get("SpoolFull"), "it is full")
+    assert re.fullmatch(r"[0-9]+ messages, .*B of 1.0 MiB; full, dropping", row(verb(gateway, "status"), "Spool"))
+    assert gateway.get("Dropped") > 0
+    scene.platform.start()
+    gateway.wait_online(30)
+    wait_for(lambda: gateway.get("SpoolMessages") == 0, "all is sent")
+    wait_for(lambda: not gateway.get("SpoolFull"), "a moment later it is no longer full", 15)
+    assert "full" not in row(verb(gateway, "status"), "Spool")
+
+
+def test_status_claims_no_confirmation_that_was_not_asked_for(scene):
+    scene.platform.switch(reenrol=True)
+    for confirm, words in (("barrier", "[0-9,]+ confirmed"), ("none", "confirmation not asked for")):
+        gateway = scene.online(delivery={"confirm": confirm})
+        assert gateway.get("Confirm") == confirm
+        assert re.fullmatch(f"[0-9,]+ published, {words}, 0 dropped", row(verb(gateway, "status"), "Messages"))
+        assert gateway.stop() == 0
 
 
 def test_status_is_quiet_about_clocks_that_are_right(gateway):

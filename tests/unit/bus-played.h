@@ -150,6 +150,11 @@ bool manager_secure(const Manager *m)
         return m->secure;
 }
 
+const char *manager_confirm(const Manager *m _unused_)
+{
+        return "none";
+}
+
 uint64_t manager_connected_since_usec(const Manager *m)
 {
         return m->since_usec;

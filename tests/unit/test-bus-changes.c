@@ -138,6 +138,21 @@ static void test_told_dropped(void **state _unused_)
         assert_int_equal(count_told(ALL_PATH, "Dropped"), 0);
 }
 
+/* At once, not with the counters. */
+static void test_told_full(void **state _unused_)
+{
+        manager.counters.dropped = 1;
+        sample(&hosts[1]);
+        RUN_UNTIL(count_told(BUS_PATH, "Dropped") == 1, 500 * USEC_PER_MSEC);
+        for (int full = 1; full >= 0; full--) {
+                manager.counters.spool_full = full;
+                sample(&hosts[1]);
+                RUN_UNTIL(count_told(BUS_PATH, "SpoolFull") == (full ? 1 : 2), 500 * USEC_PER_MSEC);
+        }
+        run_for(1500 * USEC_PER_MSEC);
+        assert_int_equal(count_told(BUS_PATH, "SpoolFull"), 2);
+}
+
 static void test_told_next_try(void **state _unused_)
 {
         manager.next_try_usec = clock_monotonic_usec() + USEC_PER_SEC;
@@ -161,6 +176,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_told_flood, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_told_sent, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_told_dropped, setup_running, teardown),
+                cmocka_unit_test_setup_teardown(test_told_full, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_told_next_try, setup_running, teardown),
                 cmocka_unit_test_setup_teardown(test_quiet, setup_running, teardown),
         };

@@ -36,9 +36,12 @@ static void test_manager_properties(void **state _unused_)
                 .held = 7,
                 .estimated = 8,
                 .set_back = 9,
+                .spool_full = true,
         };
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "State", "s", &text);
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "Secure", "b", &flag);
+        assert_true(flag);
+        GET(BUS_PATH, BUS_INTERFACE_MANAGER, "SpoolFull", "b", &flag);
         assert_true(flag);
         GET(BUS_PATH, BUS_INTERFACE_MANAGER, "ConnectedSince", "t", &number);
         assert_true(number == 1700000000000001);
@@ -55,7 +58,7 @@ static void test_manager_properties(void **state _unused_)
         static const char *const texts[][2] = {{"HardwareId", "HW1"}, {"Name", "greenhouse"},
                 {"Server", "localhost:1883"}, {"PlugId", "dev-0123456789abcdef01234567"},
                 {"State", "online"}, {"LastError", ""}, {"SpoolTrouble", "disk full"},
-                {"ClockTrouble", "the clock is not set"}};
+                {"ClockTrouble", "the clock is not set"}, {"Confirm", "none"}};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 CALL(BUS_PATH, "org.freedesktop.DBus.Properties", "Get", "ss", BUS_INTERFACE_MANAGER,
                         texts[i][0]);

@@ -26,7 +26,7 @@ static void test_five_mistakes(void **state)
                 "ttl, when_full",
                 "plugd.conf:3: sensor door: name: there is a sensor of this name already, at plugd.conf:2",
                 "plugd.conf:3: sensor door: plugin: there is no plugin nosuch in /plugins",
-                "plugd.conf:4: spool.sync: this has to be a number, and is a string",
+                "plugd.conf:4: spool.sync: this has to be a number of seconds, as in 60, and is a string",
                 "plugd.conf:6: server.port: 70000 is out of range (1 to 65535)",
                 "plugd.conf:7: subscriptions: unknown key; this file can have server, device, will, spool, "
                 "delivery, time, sensors");
@@ -304,7 +304,13 @@ static void test_types(void **state)
                         "server.tls.ca: this has to be a string, and is true or"},
                 {"server: { tls: { ca = \"\"; }; };", "server.tls.ca: this has to be the name of a file"},
                 {"spool: { max_size = \"64X\"; };", "spool.max_size: \"64X\" is no size"},
-                {"spool: { max_size = \"64m\"; };", "spool.max_size: \"64m\" is no size"},
+                {"spool: { max_size = \"64m\"; };", "spool.max_size: \"64m\" is no size (bytes, or a number "
+                                                    "and a capital K, M or G, as in "
+                                                    "\"64M\")"},
+                {"spool: { ttl = \"1h\"; };",
+                        "spool.ttl: this has to be a number of seconds, as in 60, and is a string"},
+                {"server: { keepalive = \"4m\"; };", "server.keepalive: this has to be a whole number of "
+                                                     "seconds, as in 60, and is a string"},
                 {"spool: { max_size = \"\"; };", "spool.max_size: \"\" is no size"},
                 {"spool: { max_size = \"99999999999999999999G\"; };", "is no size"},
                 {"spool: { max_size = -1; };", "spool.max_size: -1 is no size"},

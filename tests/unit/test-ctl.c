@@ -114,6 +114,24 @@ static void test_notes(void **state _unused_)
                 "> greenhouse  12\n");
 }
 
+/* The last column goes on below itself. */
+static void test_wrapped(void **state _unused_)
+{
+        _cleanup_(table_freep) Table *table = table_new(2, NULL, false);
+
+        table_wrap(table);
+        table_add(table, STYLE_PLAIN, "Clock");
+        table_add(table, STYLE_BAD, "it is not set, and so two wait");
+        table_add(table, STYLE_PLAIN, "plugd");
+        table_add(table, STYLE_PLAIN, "1.2.3");
+        ASSERT_PRINTS(table, "", 0, "Clock  it is not set, and so two wait\nplugd  1.2.3\n");
+        ASSERT_PRINTS(table, "", 37, "Clock  it is not set, and so two wait\nplugd  1.2.3\n");
+        ASSERT_PRINTS(table, "> ", 24,
+                "> Clock  it is not set,\n"
+                ">        and so two wait\n"
+                "> plugd  1.2.3\n");
+}
+
 static void test_lines(void **state _unused_)
 {
         static const struct {
@@ -289,7 +307,7 @@ static void test_outlook(void **state _unused_)
                 {1e300, 1, 1e300, 90000,
                         "more than 100 years, about 1,000,000,000,000,000,000 messages, at today's 3.5 "
                         "KiB/h"},
-                {-1, 590, 1, 59, NULL}, {-1, 0, 0, 90000, NULL},
+                {-1, 590, 1, 59, "known after a minute"}, {-1, 0, 0, 30, NULL}, {-1, 0, 0, 90000, NULL},
                 {0, 0, 0, 0, NULL}, /* a gateway that says nothing of it */
         };
 
@@ -311,6 +329,7 @@ int main(void)
                 cmocka_unit_test(test_empty_columns_are_left_out),
                 cmocka_unit_test(test_colors),
                 cmocka_unit_test(test_notes),
+                cmocka_unit_test(test_wrapped),
                 cmocka_unit_test(test_lines),
                 cmocka_unit_test(test_wide_text),
                 cmocka_unit_test(test_clean),

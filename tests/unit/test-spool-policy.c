@@ -348,6 +348,46 @@ static void test_ttl(void **state)
         assert_false(next_sample(f, &sequence, &sample));
         /* Nothing else is left: it is done with. */
         assert_int_equal(stats(f).messages, 0);
+
+        /* Nothing was full in all of that. */
+        assert_false(stats(f).evicting);
+        stop(f);
+        assert_int_equal(logged_times(" messages were too old to be sent: "), 1);
+        start(f);
+        append_aged(f, "short", ++n, 70, NULL);
+        sequence = 0;
+        assert_false(next_sample(f, &sequence, &sample));
+        stop(f);
+        assert_int_equal(logged_times("1 message was too old to be sent: 1 of short"), 1);
+        assert_int_equal(logged_times("there is room again"), 0);
+}
+
+/* An episode that began with a ttl is one of being full, once it is full. */
+static void test_ttl_then_full(void **state)
+{
+        Fixture *f = *state;
+        uint64_t sequence = 0;
+        Sample sample;
+
+        make_small(f);
+        add_sensor(f, "short", 5, SPOOL_FULL_OLDEST);
+        f->sensors[0].policy.ttl_usec = 60 * USEC_PER_SEC;
+        start(f);
+        append_aged(f, "short", 1, 70, NULL);
+        assert_false(next_sample(f, &sequence, &sample));
+        assert_int_equal(stats(f).dropped, 1);
+        assert_false(stats(f).evicting);
+        for (uint64_t n = 2; n <= 20000; n++) {
+                append_of(f, "other", "Other", n, 60);
+                if (n % 200 == 0)
+                        await_disk(f);
+        }
+        assert_true(stats(f).evicting);
+        assert_int_equal(logged_times("full (spool.max_size is 1.0 MiB): messages are dropped: "), 1);
+        stop(f);
+        assert_int_equal(logged_times(" messages were dropped: "), 1);
+        start(f);
+        assert_false(stats(f).evicting);
 }
 
 /* Each that is too old is counted once, whichever lane comes by it, before and after a reconnection; and the
@@ -625,6 +665,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_only_last_values, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ttl, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ttl_in_two_lanes, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_ttl_then_full, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ttl_goes_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_said, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_noted, setup, teardown),

@@ -20,12 +20,14 @@
 
 #define BATCH_MESSAGES 500
 #define BATCH_BYTES (64 * 1024)
-#define FLIGHT_BATCHES_MESSAGES 2 /* in flight at most: 1,000 messages … */
-#define FLIGHT_BATCHES_BYTES 4    /* … or 256 KiB */
-#define BATCH_USEC USEC_PER_SEC   /* an unfinished batch gets its barrier after this long */
-#define BARRIERS_MAX 8            /* unanswered at the same time */
-#define RETRY_USEC USEC_PER_SEC   /* after an error of the spool or of memory */
-#define NAMED_AFTER 3             /* barriers running, unanswered */
+#define FLIGHT_BATCHES_MESSAGES 2           /* in flight at most: 1,000 messages … */
+#define FLIGHT_BATCHES_BYTES 4              /* … or 256 KiB */
+#define BATCH_USEC USEC_PER_SEC             /* an unfinished batch gets its barrier after this long */
+#define BARRIERS_MAX 8                      /* unanswered at the same time */
+#define RETRY_USEC USEC_PER_SEC             /* after an error of the spool or of memory */
+#define LOOK_USEC (100 * USEC_PER_MSEC)     /* without barriers, until all is acknowledged by TCP … */
+#define LOOK_FULL_USEC (20 * USEC_PER_MSEC) /* … and where more would go */
+#define NAMED_AFTER 3                       /* barriers running, unanswered */
 
 /* What has been handed to the link, and how much of it is backlog. */
 typedef struct Load {
@@ -62,6 +64,8 @@ struct Delivery {
         DeliveryStats stats;
         DeliveryResolve resolve;
         void *resolve_userdata;
+        DeliveryConfirmed confirmed;
+        void *confirmed_userdata;
         sd_event_source *advance, *timer;
         bool running;
         bool lost;  /* the link has noticed, and will tell: nothing goes until then */
@@ -90,6 +94,7 @@ struct Delivery {
         uint64_t waiting_usec; /* since when there was no answer */
         Window answered;       /* goes out of the spool with the next answer */
         uint64_t answered_usec;
+        uint64_t look_usec; /* without barriers: whether it has arrived; 0: not by the clock */
 
         uint64_t window_number;
         uint32_t batch_messages;
@@ -129,7 +134,8 @@ void windows_take(Delivery *delivery, SpoolLane lane, uint64_t first, uint64_t s
 bool windows_batch_full(const Delivery *delivery);
 uint64_t windows_barrier_due_usec(const Delivery *delivery);
 void windows_send_barrier(Delivery *delivery);
-void windows_confirm_unasked(Delivery *delivery);
+/* confirm = "none": true when something went out of the spool. */
+bool windows_confirm_unasked(Delivery *delivery);
 /* False: not one of ours. */
 bool windows_answered(Delivery *delivery, int mid);
 void windows_stop(Delivery *delivery);

@@ -119,13 +119,20 @@ static void confirm(Delivery *delivery, Window *window)
         *window = (Window){0};
 }
 
-/* confirm = "none": what the kernel has taken counts as arrived. */
-void windows_confirm_unasked(Delivery *delivery)
+/* What the other side's kernel has counts as arrived. */
+bool windows_confirm_unasked(Delivery *delivery)
 {
-        if (link_congested(delivery->link) || link_state(delivery->link) != LINK_UP)
-                return;
+        delivery->look_usec = 0;
+        if (window_is_empty(&delivery->open) || delivery->lost || link_congested(delivery->link))
+                return false; /* the link says when it is writable */
+        if (!link_drained(delivery->link)) {
+                delivery->look_usec =
+                        clock_monotonic_usec() + (windows_have_room(delivery) ? LOOK_USEC : LOOK_FULL_USEC);
+                return false;
+        }
         confirm(delivery, &delivery->open);
         delivery->flight = (Load){0};
+        return true;
 }
 
 void windows_shrink(Delivery *delivery)
@@ -172,5 +179,6 @@ void windows_stop(Delivery *delivery)
 {
         delivery->open = delivery->answered = (Window){0};
         delivery->n_sent = 0;
+        delivery->look_usec = 0;
         delivery->flight = (Load){0};
 }

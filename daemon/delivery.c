@@ -42,6 +42,8 @@ static uint64_t next_due_usec(const Delivery *delivery)
                                ? delivery->retry_usec
                                : MIN(windows_barrier_due_usec(delivery), lanes_due_usec(delivery));
 
+        if (delivery->look_usec > 0)
+                due = MIN(due, delivery->look_usec);
         if (delivery->n_sent > 0)
                 due = MIN(due, delivery->waiting_usec + delivery->config.timeout_usec);
         return due;
@@ -90,8 +92,8 @@ static void advance(Delivery *delivery)
         /* Never left corked: the last segment would wait in the kernel for 200 ms. */
         if (corked)
                 link_cork(delivery->link, false);
-        if (!delivery->config.barrier)
-                windows_confirm_unasked(delivery);
+        if (!delivery->config.barrier && windows_confirm_unasked(delivery) && delivery->confirmed)
+                delivery->confirmed(delivery->confirmed_userdata);
         arm_if_more(delivery);
         set_timer(delivery);
 }
@@ -276,6 +278,12 @@ void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *us
 {
         delivery->resolve = resolve;
         delivery->resolve_userdata = userdata;
+}
+
+void delivery_set_confirmed(Delivery *delivery, DeliveryConfirmed confirmed, void *userdata)
+{
+        delivery->confirmed = confirmed;
+        delivery->confirmed_userdata = userdata;
 }
 
 void delivery_resume(Delivery *delivery)

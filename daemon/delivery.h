@@ -45,6 +45,10 @@ void delivery_take(Delivery *delivery, uint64_t sequence, const Sample *sample);
 typedef int (*DeliveryResolve)(Sample *sample, void *userdata);
 void delivery_set_resolver(Delivery *delivery, DeliveryResolve resolve, void *userdata);
 void delivery_resume(Delivery *delivery);
+/* Without barriers: some went out of the spool as arrived. From the loop. With them it is
+ * delivery_on_unsuback() that lets them go. */
+typedef void (*DeliveryConfirmed)(void *userdata);
+void delivery_set_confirmed(Delivery *delivery, DeliveryConfirmed confirmed, void *userdata);
 /* From the link's handler. */
 void delivery_on_unsuback(Delivery *delivery, int mid);
 void delivery_on_writable(Delivery *delivery);

@@ -74,6 +74,7 @@ int connection_publish(Connection *connection, const char *topic, const void *pa
 int connection_subscribe(Connection *connection, const char *topic, int *ret_mid);
 int connection_unsubscribe(Connection *connection, const char *topic, int *ret_mid);
 bool connection_congested(const Connection *connection);
+bool connection_drained(const Connection *connection);
 void connection_cork(Connection *connection, bool on);
 
 /* What a connection tells its link. lost comes once, and closing is then the link's turn. */

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "link-internal.h"
@@ -341,6 +343,15 @@ int connection_unsubscribe(Connection *connection, const char *topic, int *ret_m
 bool connection_congested(const Connection *connection)
 {
         return mosquitto_want_write(connection->client);
+}
+
+bool connection_drained(const Connection *connection)
+{
+        int unacknowledged = 0;
+
+        if (connection->broken || connection_congested(connection))
+                return false;
+        return ioctl(connection->fd, SIOCOUTQ, &unacknowledged) < 0 || unacknowledged == 0;
 }
 
 void connection_cork(Connection *connection, bool on)

@@ -379,6 +379,11 @@ bool link_congested(const Link *link)
         return link->connection && connection_congested(link->connection);
 }
 
+bool link_drained(const Link *link)
+{
+        return link->connection && connection_drained(link->connection);
+}
+
 void link_cork(Link *link, bool on)
 {
         if (link->connection)

@@ -81,6 +81,8 @@ int link_subscribe(Link *link, const char *topic, int *ret_mid);
 int link_unsubscribe(Link *link, const char *topic, int *ret_mid);
 /* Is there something that the kernel has not taken yet? Then hold back until on_writable. */
 bool link_congested(const Link *link);
+/* Has the other side's kernel acknowledged all that was handed over? Nobody is told when it has. */
+bool link_drained(const Link *link);
 /* Holds partial segments back while a batch is written (TCP_CORK), and lets them go. */
 void link_cork(Link *link, bool on);
 

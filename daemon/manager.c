@@ -116,6 +116,14 @@ static int on_held(Sample *sample, void *userdata)
         return timekeeper_resolve(manager->timekeeper, sample);
 }
 
+static void on_confirmed(void *userdata)
+{
+        Manager *manager = userdata;
+
+        manager_confirmed(manager);
+        manager_counted(manager);
+}
+
 /* No two messages of a channel have the same time, so where more than a thousand a second come for long,
  * their times leave the clock behind. */
 static void say_ahead(Manager *manager, const Sample *sample, uint64_t ahead_msec)
@@ -341,6 +349,7 @@ int manager_new(Manager **ret, sd_event *event, Config *config, const Paths *pat
                 return r;
         }
         delivery_set_resolver(manager->delivery, on_held, manager);
+        delivery_set_confirmed(manager->delivery, on_confirmed, manager);
         r = session_init(manager, ret_error);
         if (r < 0)
                 return r;

@@ -140,7 +140,7 @@ void spool_confirm(Spool *spool, uint64_t first, uint64_t last)
 
 struct Link {
         LinkState state;
-        bool congested, corked;
+        bool congested, undrained, corked;
         unsigned room; /* messages until it is congested; 0: never */
         bool broken;   /* -ENOTCONN from now on */
         int unsubscribe_error;
@@ -208,6 +208,11 @@ int link_unsubscribe(Link *link, const char *topic, int *ret_mid)
 bool link_congested(const Link *link)
 {
         return link->congested;
+}
+
+bool link_drained(const Link *link)
+{
+        return link->state == LINK_UP && !link->congested && !link->undrained;
 }
 
 void link_cork(Link *link, bool on)

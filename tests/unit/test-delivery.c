@@ -256,17 +256,28 @@ static void test_congestion(void **state)
         assert_int_equal(f->link.behind[0], 101);
 }
 
+static void count_confirmed(void *userdata)
+{
+        ++*(unsigned *) userdata;
+}
+
 static void test_without_barrier(void **state)
 {
         Fixture *f = *state;
+        unsigned confirmed = 0;
 
         f->config.barrier = false;
-        begin_live(f, 1200);
+        begin(f, 0);
+        delivery_set_confirmed(f->delivery, count_confirmed, &confirmed);
+        run(f, 10 * USEC_PER_MSEC);
+        assert_int_equal(confirmed, 0);
+        add(f, 1200);
         run(f, 50 * USEC_PER_MSEC);
         assert_int_equal(f->link.publishes, 1200);
         assert_int_equal(f->link.barriers, 0);
         assert_int_equal(f->spool.first, 1201);
         assert_int_equal(stats(f).confirmed, 1200);
+        assert_in_range(confirmed, 1, 4);
         /* What the kernel has not taken yet stays in the spool. */
         f->link.room = 5;
         add(f, 5);
@@ -279,6 +290,43 @@ static void test_without_barrier(void **state)
         assert_int_equal(f->spool.first, 1206);
         run(f, 1500 * USEC_PER_MSEC);
         assert_int_equal(f->link.barriers, 0);
+}
+
+/* What is only in our kernel is not there yet: it stays, and is bounded. */
+static void test_without_barrier_on_a_slow_way(void **state)
+{
+        Fixture *f = *state;
+        uint64_t iterations, later;
+
+        f->config.barrier = false;
+        f->link.undrained = true;
+        begin_live(f, 1500);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 1000);
+        assert_int_equal(f->spool.first, 1);
+        f->link.undrained = false;
+        run(f, 200 * USEC_PER_MSEC);
+        assert_int_equal(f->link.publishes, 1500);
+        assert_int_equal(f->spool.first, 1501);
+        /* Nobody looks but at times, and when there is nothing to look for never. */
+        f->link.undrained = true;
+        add(f, 1);
+        assert_true(sd_event_get_iteration(f->event, &iterations) >= 0);
+        for (unsigned i = 0; i < 10; i++)
+                (void) sd_event_run(f->event, 60 * USEC_PER_MSEC);
+        assert_true(sd_event_get_iteration(f->event, &later) >= 0);
+        assert_in_range(later - iterations, 2, 14);
+        assert_int_equal(f->spool.first, 1501);
+        /* Broken in the meantime: it is sent again. */
+        delivery_stop(f->delivery);
+        f->link.undrained = false;
+        run(f, 200 * USEC_PER_MSEC);
+        assert_int_equal(f->spool.first, 1501);
+        begin(f, 1);
+        run(f, 50 * USEC_PER_MSEC);
+        assert_int_equal(f->spool.first, 1502);
+        assert_int_equal(f->link.publishes, 1501 + 1);
+        assert_int_equal(sd_event_run(f->event, 300 * USEC_PER_MSEC), 0);
 }
 
 /* What MQTT can't carry does not hold up the rest: it is logged, counted, and goes with its window. */
@@ -423,6 +471,7 @@ int main(void)
                 TEST(test_progress_is_enough),
                 TEST(test_congestion),
                 TEST(test_without_barrier),
+                TEST(test_without_barrier_on_a_slow_way),
                 TEST(test_bad_messages),
                 TEST(test_lost_underway),
                 TEST(test_spool_in_trouble),

@@ -235,7 +235,9 @@ static void test_congestion(void **state)
         unsigned n = 0;
 
         memset(payload, 'x', sizeof(payload));
+        assert_false(link_drained(f->link));
         bring_up(f);
+        assert_true(WAIT_FOR(f->event, 5, link_drained(f->link)));
         peer_read(&f->peer, false);
         /* The peer's kernel takes some megabytes, then it stays that way. */
         do {
@@ -246,6 +248,7 @@ static void test_congestion(void **state)
                 }
         } while (WAIT_FOR(f->event, 0.3, f->writables > 0));
         assert_true(link_congested(f->link));
+        assert_false(link_drained(f->link));
         assert_int_equal(f->ends, 0);
         link_cork(f->link, true);
         link_cork(f->link, false);
@@ -253,7 +256,15 @@ static void test_congestion(void **state)
         assert_true(WAIT_FOR(f->event, 10, f->writables > 0));
         assert_false(link_congested(f->link));
         assert_true(WAIT_FOR(f->event, 10, f->peer.n_publishes == n));
+        assert_true(WAIT_FOR(f->event, 5, link_drained(f->link)));
         assert_int_equal(f->ends, 0);
+        /* Held back in our kernel. */
+        link_cork(f->link, true);
+        assert_int_equal(link_publish(f->link, "small", "1", 1), 0);
+        assert_false(link_congested(f->link));
+        assert_false(link_drained(f->link));
+        link_cork(f->link, false);
+        assert_true(WAIT_FOR(f->event, 5, link_drained(f->link)));
 }
 
 static void test_close_while_congested(void **state)

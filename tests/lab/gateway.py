@@ -44,6 +44,11 @@ def install(machine):
     machine.times["install"] = time.monotonic() - begin
 
 
+def in_time(rows):
+    """Arrivals in the order of their times, each once: where some had waited, the newest is sent first, and once more."""
+    return sorted({row.id: row for row in rows}.values(), key=lambda row: row.at)
+
+
 class StandIn:
     """The stand-in of tests/platform, run in the guest. Has the methods of the StandIn there, and its `port`.
 

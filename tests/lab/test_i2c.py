@@ -5,7 +5,7 @@ what goes wrong with a chip or a bus. (test_i2c_faults.py: what goes wrong on th
 import re
 
 import pytest
-from gateway import sensor, status
+from gateway import in_time, sensor, status
 from harness import wait_for
 from i2c_bench import CHIP, SHEET, UNMEASURED, Raw, Reading, Stub, climate, data_sheet, image, raw_for, wait_error, wait_mended, wait_sensor
 
@@ -203,7 +203,7 @@ def test_ill_chips_beside_a_good_one(vm, stub, plugd, standin, figure):
         assert wait_mended(vm, standin).value == 25.08
     after = sensor(vm, "neighbour")
     assert (after["ProcessId"], after["Restarts"], after["LastError"], after["State"]) == (before["ProcessId"], before["Restarts"], "", "running")
-    rows = standin.arrivals(channel="Neighbour/temperature")
+    rows = in_time(standin.arrivals(channel="Neighbour/temperature"))
     assert {row.value for row in rows} == {25.08}
     longest = max(later.at - earlier.at for earlier, later in zip(rows, rows[1:]))
     figure(f"i2c: the neighbour at 0x77 meanwhile: {len(rows)} readings, at most {longest} ms apart")

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from gateway import sensor, status
+from gateway import in_time, sensor, status
 from harness import wait_for
 from i2c_bench import CHIP, Cuse, climate, data_sheet, image, raw_for, wait_error, wait_mended, wait_sensor, wait_value
 
@@ -38,7 +38,7 @@ def beside(vm, standin, figure):
         yield
         standin.wait_arrivals(1, channel="Count", since=standin.last_arrival(), timeout=30)
         assert seen() == before
-        rows = standin.arrivals(channel="Count", since=since)
+        rows = in_time(standin.arrivals(channel="Count", since=since))
         values = [int(row.value) for row in rows]
         assert values == list(range(values[0], values[0] + len(values))), "none is missing"
         longest = max(later.at - earlier.at for earlier, later in zip(rows, rows[1:]))

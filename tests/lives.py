@@ -35,26 +35,42 @@ def read(rows):
 
 def match(lives, ends):
     """Fails unless each life is whole, as its end wants it. A life of which nothing was made safe need not be among those
-    that arrived. Returns for each end in bad order how many samples the daemon had not read."""
-    rest, unread = list(lives), []
+    that arrived, so which belong together may have to be tried. Returns for each end in bad order how many samples the
+    daemon had not read."""
+    # reach[j]: how the first ends can be taken up by the first j lives: for each end the length of its life, None without one.
+    reach, closest = {0: []}, 0
     for index, end in enumerate(ends):
-        must = end.written if end.orderly else end.samples
-        later = sum(1 for other in ends[index + 1:] if other.samples or other.orderly and other.written)
-        fits = rest and len(rest[0]) <= end.written
-        if not must and (not fits or len(rest) <= later):
-            unread.append(end.written)
-            continue
-        assert rest, f"{end.how}: nothing has arrived of {end.samples} taken and {end.written} written"
-        life = rest.pop(0)
-        missing = set(range(must)) - set(life)
-        assert not missing, (f"{end.how} (life {index} of {len(ends)}): {len(missing)} lost of {end.samples} taken and {end.written} written, "
-                             f"as {sorted(missing)[:10]}")
-        assert life == list(range(len(life))), f"{end.how}: there is a gap, or another order, in {gap(life)}"
-        assert must <= len(life) <= end.written, f"{end.how}: {len(life)} have arrived of {end.samples} taken and {end.written} written"
-        if not end.orderly:
-            unread.append(end.written - len(life))
-    assert not rest, f"{len(rest)} lives more have arrived than there were: {[len(life) for life in rest]}"
-    return unread
+        following = {}
+        for j, lengths in reach.items():
+            if not least(end):
+                following.setdefault(j, [*lengths, None])
+            if j < len(lives) and not wrong(lives[j], end):
+                following[j + 1] = [*lengths, len(lives[j])]
+        if not following:
+            where = max(reach)
+            life = lives[where] if where < len(lives) else None
+            raise AssertionError(f"{end.how} (life {index} of {len(ends)}): {wrong(life, end)}")
+        reach, closest = following, max(closest, *following)
+    assert len(lives) in reach, f"{len(lives) - closest} lives more have arrived than there were: {[len(life) for life in lives[closest:]]}"
+    return [end.written - (length or 0) for end, length in zip(ends, reach[len(lives)]) if not end.orderly or length is None]
+
+
+def least(end):
+    return end.written if end.orderly else end.samples
+
+
+def wrong(life, end):
+    """What keeps a life from having ended so; None if nothing does."""
+    if life is None:
+        return f"nothing has arrived of {end.samples} taken and {end.written} written"
+    missing = sorted(set(range(least(end))) - set(life))
+    if missing:
+        return f"{len(missing)} lost of {end.samples} taken and {end.written} written, as {missing[:10]}"
+    if life != list(range(len(life))):
+        return f"there is a gap, or another order, in {gap(life)}"
+    if len(life) > end.written:
+        return f"{len(life)} have arrived of {end.samples} taken and {end.written} written"
+    return None
 
 
 def gap(life):

@@ -34,6 +34,9 @@ def test_lives_of_which_nothing_has_arrived():
     assert judged(rows(range(5), range(4)), silent, End("killed", False, 3, 6), silent, End("stopped", True, 2, 4))[0] == [2, 1, 2]
     assert judged(rows(range(2), range(1)), silent, End("killed", False, 0, 1))[0] == [0, 0]
     assert judged([], silent)[0] == [2]
+    # Which of the silent ones it was is to be found out.
+    both, one = End("killed", False, 2, 2), End("killed", False, 1, 1)
+    assert judged(rows(range(2), range(1), range(1)), silent, both, silent, one)[0] == [2, 0, 1, 0]
 
 
 @pytest.mark.parametrize("found, says", [

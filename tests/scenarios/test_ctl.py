@@ -197,12 +197,12 @@ def test_nobody_has_to_wait(scene, gateway):
 
 def test_ctrl_c_ends_only_the_waiting(scene, gateway):
     scene.platform.switch(reenrol=True)
-    scene.platform.fault("enrol", "delay", delay_ms=2000)
+    scene.platform.fault("enrol", "delay", delay_ms=5000)
     process = subprocess.Popen([str(CTL), "--user", "enroll"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                env=gateway.environment)
     gateway.wait_state("enrolling")
     process.send_signal(signal.SIGINT)
-    assert process.wait(1) == -signal.SIGINT
+    assert process.wait(4) == -signal.SIGINT
     assert gateway.get("State") == "enrolling"
     gateway.wait_online()
     assert len(scene.platform.events("enrolled")) == 2

@@ -104,43 +104,9 @@ lab() {
         python_tests "lab-$release" tests/lab.sh test --release "$release" "$@"
 }
 
-# together COMMAND…: each is one word, a function, and they run side by side, as most of the tests wait most of the time.
-# What they print comes one after the other. Each has a process group of its own, so that an interrupt reaches all of it.
-lanes=()
-together() {
-    local command
-
-    set -m
-    for command; do
-        "$command" >"$results/$command.out" 2>&1 &
-        lanes+=($!)
-    done
-    set +m
-    for command; do
-        wait "${lanes[0]}"
-        lanes=("${lanes[@]:1}")
-        cat "$results/$command.out"
-    done
-}
-interrupted() {
-    trap - INT TERM
-    [ ${#lanes[@]} -eq 0 ] || kill -INT -- "${lanes[@]/#/-}" 2>/dev/null
-    wait
-    exit 130
-}
-trap interrupted INT TERM
-
-gcc_unit() { unit gcc; }
-gcc_scenarios() { scenarios gcc; }
-sanitize_unit() { unit sanitize; }
-sanitize_scenarios() { scenarios sanitize -m "not plain"; }
-trixie_unit() { counted trixie-build tests/trixie.sh build && unit trixie tests/trixie.sh test; }
-# All of it on Debian 12; on Debian 13 what another kernel and another libgpiod can change.
-lab_bookworm() { lab bookworm; }
-lab_trixie() { lab trixie tests/lab/test_gpio*.py tests/lab/test_sandbox.py; }
-
 if CC=gcc counted gcc-build build gcc -Dwerror=true; then
-    together gcc_unit gcc_scenarios
+    unit gcc
+    scenarios gcc
     python_tests faults tests/faults.sh
 fi
 
@@ -148,16 +114,17 @@ fi
 export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=halt_on_error=1:exitcode=99:print_stacktrace=1
 if CC=clang counted sanitize-build build sanitize -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false; then
+    unit sanitize
     if [ -z "$quick" ]; then
-        together sanitize_unit sanitize_scenarios
-    else
-        sanitize_unit
+        scenarios sanitize -m "not plain"
     fi
 fi
 
 if [ -z "$quick" ]; then
-    trixie_unit
-    together lab_bookworm lab_trixie
+    counted trixie-build tests/trixie.sh build && unit trixie tests/trixie.sh test
+    # All of it on Debian 12; on Debian 13 what another kernel and another libgpiod can change.
+    lab bookworm
+    lab trixie tests/lab/test_gpio*.py tests/lab/test_sandbox.py
 fi
 
 /usr/bin/python3 tests/count.py "$results"

@@ -31,26 +31,7 @@ require_bench_packages() {
     /usr/bin/python3 -c 'import sqlite3' 2>/dev/null || missing+=(python3)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing ${missing[*]}" >&2
-    without_services apt_get_install "${missing[@]}" || die "could not install ${missing[*]} (see $builds/packages.log)"
-}
-
-# Debian starts the services that it installs; nobody here has asked for a collectd.
-without_services() {
-    local policy=/usr/sbin/policy-rc.d made="" status
-
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=yes
-    fi
-    "$@"
-    status=$?
-    [ -z "$made" ] || rm -f "$policy"
-    return "$status"
-}
-
-apt_get_install() {
-    DEBIAN_FRONTEND=noninteractive
-    export DEBIAN_FRONTEND
-    { apt-get -q update && apt-get -q -y --no-install-recommends install "$@"; } </dev/null >"$builds/packages.log" 2>&1
+    apt_get install "${missing[@]}" || die "could not install ${missing[*]} (see $builds/packages.log)"
 }
 
 build_as_package() (

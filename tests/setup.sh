@@ -24,6 +24,27 @@ lock_builds() {
     flock -n 9 || die "another run is at work in $builds: wait for it, or set PLUGD_BUILDS to another folder"
 }
 
+# apt_get ARGUMENTS: installs, with its words in $builds/packages.log. Debian starts the services that it installs; nobody
+# here has asked for a broker on port 1883.
+apt_get() {
+    local made_policy='' status
+
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && made_policy=yes
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 130' INT TERM
+    fi
+    {
+        apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends "$@"
+    } </dev/null >"$builds/packages.log" 2>&1
+    status=$?
+    if [ -n "$made_policy" ]; then
+        rm -f /usr/sbin/policy-rc.d
+        trap - EXIT INT TERM
+    fi
+    return "$status"
+}
+
 # require_packages PROFILE: the Build-Depends of debian/control. Asks the network only when something is missing.
 require_packages() {
     local profile=$1
@@ -33,24 +54,7 @@ require_packages() {
         return
     fi
     echo "installing the packages that debian/control names"
-    export DEBIAN_FRONTEND=noninteractive
-    # Debian starts the services that it installs; nobody here has asked for a broker on port 1883.
-    local policy=/usr/sbin/policy-rc.d made_policy=
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=yes
-        trap 'rm -f "$policy"' EXIT
-        trap 'exit 130' INT TERM
-    fi
-    {
-        apt-get -q update &&
-            apt-get -q -y --no-install-recommends ${profile:+-P "$profile"} build-dep "$root/"
-    } </dev/null >"$builds/packages.log" 2>&1
-    local status=$?
-    if [ -n "$made_policy" ]; then
-        rm -f "$policy"
-        trap - EXIT INT TERM
-    fi
-    [ "$status" -eq 0 ] || {
+    apt_get ${profile:+-P "$profile"} build-dep "$root/" || {
         tail -20 "$builds/packages.log" >&2
         die "could not install the packages that debian/control names (see $builds/packages.log)"
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What manager.c (objects, samples, start and stop) and manager-session.c (who we are at the server, and how
- * that goes) share. */
+/* What manager.c (objects, samples, start and stop), manager-clock.c (what becomes of times when the clock
+ * is set) and manager-session.c (who we are at the server, and how that goes) share. */
 
 #include "credentials.h"
 #include "delivery.h"
@@ -77,6 +77,10 @@ void manager_counted(Manager *manager);
 void manager_confirmed(Manager *manager);
 /* As timekeeper_now(); says when the clock was set back. */
 TimekeeperWord manager_clock(Manager *manager, uint64_t *ret_now_usec, int64_t *ret_ahead_usec);
+/* The clock was set, or messages that waited for it have their times. */
+void manager_on_clock(void *userdata);
+/* As timekeeper_resolve(). */
+int manager_resolve(Sample *sample, void *userdata);
 
 int session_init(Manager *manager, char **ret_error);
 void session_deinit(Session *session);

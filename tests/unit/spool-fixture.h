@@ -121,6 +121,9 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
         return really_write(fd, data, size, offset);
 }
 
+#ifdef __clang__ /* a fortified libc declares it inline */
+#pragma clang diagnostic ignored "-Wstatic-in-inline"
+#endif
 ssize_t pread(int fd, void *data, size_t size, off_t offset)
 {
         if (calls.read_error != 0 && offset + (off_t) size > calls.read_error_from) {
